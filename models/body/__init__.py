@@ -1,0 +1,1 @@
+"""Human body models: the shipped free body and licensed SMPL files behind one interface."""

@@ -1,0 +1,1 @@
+"""The interspatial diffusion transformer."""

@@ -1,0 +1,1 @@
+"""The work on data: plain functions, records in and records out."""

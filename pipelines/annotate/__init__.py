@@ -1,0 +1,1 @@
+"""Labels for a clip: people, bodies, masks, background, camera, points, quality."""

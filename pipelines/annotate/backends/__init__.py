@@ -1,0 +1,1 @@
+"""One outside model per file."""

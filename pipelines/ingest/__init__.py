@@ -1,0 +1,1 @@
+"""Footage in: probe, cut, normalise."""

@@ -1,0 +1,1 @@
+"""Rendered humans with exact ground truth."""

@@ -1,0 +1,1 @@
+"""Ways to turn a scene into pixels and exact labels."""

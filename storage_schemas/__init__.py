@@ -1,0 +1,1 @@
+"""What lies on disk and what crosses folders: records, shards, stores. No torch, ray or dagster."""
