@@ -1,0 +1,32 @@
+"""DepthTrack: metric depth of rendered clips (`<id>.depth.npz`)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+
+from storage_schemas.arrays import check_shape, freeze, read_npz, write_npz
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DepthTrack:
+    """Depth along the optical axis."""
+
+    depth_m: Float32[np.ndarray, "frames height width"]
+    """Metres; infinite where nothing was hit."""
+
+    def __post_init__(self) -> None:
+        """Validate."""
+        object.__setattr__(self, "depth_m", freeze(self.depth_m, np.float32))
+        check_shape("depth_m", self.depth_m, (None, None, None))
+        if np.any(np.isnan(self.depth_m)) or np.any(self.depth_m <= 0):
+            raise ValueError("depth_m must be positive metres, infinite where nothing was hit")
+
+    def to_npz(self) -> bytes:
+        """Bytes for the shard."""
+        return write_npz({"depth_m": self.depth_m})
+
+    @classmethod
+    def from_npz(cls, data: bytes) -> "DepthTrack":
+        """Read what `to_npz` wrote."""
+        return cls(depth_m=read_npz(data)["depth_m"])
