@@ -84,4 +84,4 @@ class BodyTracks:
         unknown = sorted(set(arrays) - known)
         if unknown:
             raise ValueError(f"body.npz has unknown arrays {unknown}")
-        return cls(body_model=body_model, **arrays)  # pyright: ignore[reportArgumentType]
+        return cls(body_model=body_model, **arrays)

@@ -11,7 +11,7 @@ import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from storage_schemas.clip import CLIP_ID_PATTERN
 
@@ -41,7 +41,7 @@ class MemberSpan:
     size: int
 
 
-def write_shard(samples: Iterable[tuple[str, Mapping[str, bytes]]], file: IO[bytes]) -> list[str]:
+def write_shard(samples: Iterable[tuple[str, Mapping[str, bytes]]], file: io.BufferedIOBase) -> list[str]:
     """Write clips to an open binary file; returns their ids in order.
 
     Raises:
