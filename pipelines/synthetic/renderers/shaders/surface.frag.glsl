@@ -1,0 +1,66 @@
+#version 330
+// Lambert + a small highlight, sun with two shadow maps (props, people), SH ambient, filmic tone curve.
+uniform sampler2D albedo_map;
+uniform sampler2DShadow props_shadow;
+uniform sampler2DShadow people_shadow;
+uniform mat4 T_props_shadow_world;
+uniform mat4 T_people_shadow_world;
+uniform bool has_people_shadow;
+uniform vec3 sun_direction;
+uniform vec3 sun_rgb;
+uniform vec3 ambient_sh[9];
+uniform vec3 haze_rgb;
+uniform vec3 eye;
+uniform float exposure;
+uniform float gloss;
+uniform float variation;
+in vec3 v_position;
+in vec3 v_normal;
+in vec2 v_uv;
+out vec4 colour;
+
+float lit(sampler2DShadow map, mat4 T, vec3 p, float bias) {
+    vec4 q = T * vec4(p, 1.0);
+    vec3 s = q.xyz * 0.5 + 0.5;
+    if (any(lessThan(s, vec3(0.0))) || any(greaterThan(s, vec3(1.0)))) return 1.0;
+    vec2 texel = 1.0 / vec2(textureSize(map, 0));
+    float sum = 0.0;
+    for (int i = 0; i < 4; ++i)  // each tap is itself a filtered 2 x 2 comparison
+        sum += texture(map, vec3(s.xy + (vec2(i & 1, i >> 1) - 0.5) * 1.5 * texel, s.z - bias));
+    return sum * 0.25;
+}
+
+vec3 ambient(vec3 n) {
+    vec3 e = ambient_sh[0] + ambient_sh[1] * n.y + ambient_sh[2] * n.z + ambient_sh[3] * n.x
+        + ambient_sh[4] * n.x * n.y + ambient_sh[5] * n.y * n.z + ambient_sh[6] * (3.0 * n.z * n.z - 1.0)
+        + ambient_sh[7] * n.x * n.z + ambient_sh[8] * (n.x * n.x - n.y * n.y);
+    return max(e, vec3(0.0));
+}
+
+vec3 tone(vec3 x) {  // Narkowicz 2015, fit of the ACES curve
+    x = clamp((x * (2.51 * x + 0.03)) / (x * (2.43 * x + 0.59) + 0.14), 0.0, 1.0);
+    return pow(x, vec3(1.0 / 2.2));
+}
+
+void main() {
+    vec3 n = normalize(v_normal);
+    vec3 to_eye = normalize(eye - v_position);
+    if (dot(n, to_eye) < 0.0 && !gl_FrontFacing) n = -n;
+    vec4 texel = texture(albedo_map, v_uv, -0.5);
+#ifdef CUTOUT
+    if (texel.a < 0.5) discard;
+#endif
+    vec3 albedo = pow(texel.rgb, vec3(2.2));
+    if (variation > 0.0) {  // breaks the repetition of a tiled ground
+        float slow = texture(albedo_map, v_uv * 0.137).g - texture(albedo_map, v_uv.yx * 0.071).r;
+        albedo *= 1.0 + variation * slow;
+    }
+    float facing = max(dot(n, sun_direction), 0.0);
+    vec3 offset = v_position + n * 0.015;
+    float shadow = lit(props_shadow, T_props_shadow_world, offset, 0.0006);
+    if (has_people_shadow) shadow = min(shadow, lit(people_shadow, T_people_shadow_world, offset, 0.0006));
+    float highlight = gloss * pow(max(dot(n, normalize(to_eye + sun_direction)), 0.0), 32.0);
+    vec3 radiance = albedo * (ambient(n) + sun_rgb * facing * shadow) + sun_rgb * highlight * shadow * facing;
+    float haze = 1.0 - exp(-max(length(eye - v_position) - 12.0, 0.0) * 0.035);
+    colour = vec4(tone(exposure * mix(radiance, haze_rgb, haze)), 1.0);
+}

@@ -1,0 +1,17 @@
+#version 330
+// World-space surface; T_clip_world maps OpenCV camera rows straight to image rows (row 0 = top).
+uniform mat4 T_clip_world;
+in vec3 in_position;
+in vec3 in_normal;
+in vec2 in_uv;
+out vec3 v_position;
+out vec3 v_normal;
+out vec2 v_uv;
+out float v_depth_m;
+void main() {
+    v_position = in_position;
+    v_normal = in_normal;
+    v_uv = in_uv;
+    gl_Position = T_clip_world * vec4(in_position, 1.0);
+    v_depth_m = gl_Position.w;  // the projection keeps the camera's z here
+}
