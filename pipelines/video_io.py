@@ -219,20 +219,20 @@ def decode_mp4(data: bytes, start: int = 0, end: int | None = None) -> UInt8[np.
         ) from None
     with container:
         stream = container.streams.video[0]
-        end = stream.frames if end is None else end
-        if not 0 <= start < end <= stream.frames:
-            raise ValueError(f"span must lie in [0, {stream.frames}), got [{start}, {end})")
+        stop: int = stream.frames if end is None else end
+        if not 0 <= start < stop <= stream.frames:
+            raise ValueError(f"span must lie in [0, {stream.frames}), got [{start}, {stop})")
         step = 1 / (stream.average_rate * stream.time_base)
         container.seek(round(start * step), stream=stream)
         frames: list[np.ndarray] = []
         for frame in container.decode(stream):
             index = round(frame.pts / step)
-            if start <= index < end:
+            if start <= index < stop:
                 frames.append(frame.to_ndarray(format="rgb24"))
-            if index >= end - 1:
+            if index >= stop - 1:
                 break
-    if len(frames) != end - start:
-        raise VideoError("damaged_stream", f"{len(frames)} of {end - start} frames decode")
+    if len(frames) != stop - start:
+        raise VideoError("damaged_stream", f"{len(frames)} of {stop - start} frames decode")
     return np.stack(frames)
 
 

@@ -1,0 +1,342 @@
+"""Where bytes live: a local folder or `s3://bucket/prefix`, one interface, whole objects only.
+
+Keys are slash-separated relative names. A write becomes visible whole or not at all: locally a
+temporary file is synced and renamed, on S3 objects are atomic. Two conditional writes carry all
+concurrency: `put_new` (create only) and `cas` (replace what I read).
+"""
+
+import fcntl
+import hashlib
+import os
+import random
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+_TEMPORARY = ".tmp"  # names that begin with a dot are ours and never listed
+_CONFLICTS = {"PreconditionFailed", "ConditionalRequestConflict", "409", "412"}
+_MISSING = {"NoSuchKey", "NotFound", "404"}
+_CONFLICT_TRIES = 6
+
+
+class Store:
+    """Objects under one root; may be sent to other processes.
+
+    Args:
+        root: A folder (made on the first write) or "s3://bucket/prefix". S3 takes credentials,
+            region and `AWS_ENDPOINT_URL` from the usual AWS environment and files.
+    """
+
+    def __init__(self, root: str | Path):
+        self.root = str(root)
+        self._backend: _Folder | _Bucket = (
+            _Bucket(self.root) if self.root.startswith("s3://") else _Folder(Path(self.root))
+        )
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return (type(self), (self.root,))
+
+    def __repr__(self) -> str:
+        return f"Store({self.root!r})"
+
+    def read(self, key: str) -> bytes:
+        """The object's bytes.
+
+        Raises:
+            FileNotFoundError: There is no such object.
+        """
+        return self.read_tagged(key)[0]
+
+    def read_tagged(self, key: str) -> tuple[bytes, str]:
+        """The object's bytes and the tag of exactly these bytes, for `cas`."""
+        return self._backend.read(_checked(key))
+
+    def write(self, key: str, data: bytes) -> None:
+        """Create or replace an object."""
+        self._backend.write(_checked(key), data)
+
+    def write_file(self, key: str, path: Path) -> None:
+        """Create or replace an object from a file, without holding it in memory."""
+        self._backend.write_file(_checked(key), path)
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Create an object; of several writers of different bytes exactly one succeeds.
+
+        Returns:
+            True if the key now holds these very bytes, False if it holds others. (Identical bytes
+            count as success: the retry of one's own lost acknowledgement looks like a conflict.)
+        """
+        return self._backend.put_new(_checked(key), data)
+
+    def cas(self, key: str, data: bytes, etag: str) -> bool:
+        """Replace an object only if it still is what `read_tagged` gave.
+
+        Returns:
+            True if the key now holds these bytes; False if somebody else changed or deleted it.
+        """
+        return self._backend.cas(_checked(key), data, etag)
+
+    def exists(self, key: str) -> bool:
+        """Whether there is such an object."""
+        return self._backend.exists(_checked(key))
+
+    def list(self, prefix: str = "") -> "list[str]":
+        """All keys that begin with the prefix, sorted; a prefix need not end at a slash."""
+        if prefix.startswith("/") or ".." in prefix.split("/"):
+            raise ValueError(f"prefix must lie inside the store, got {prefix!r}")
+        return sorted(self._backend.keys(prefix))
+
+    def delete(self, key: str) -> None:
+        """Remove an object; a missing one is no error."""
+        self._backend.delete(_checked(key))
+
+    def local_path(self, key: str) -> Path:
+        """A local file with the object's bytes (downloaded once per content when remote).
+
+        Raises:
+            FileNotFoundError: There is no such object.
+        """
+        return self._backend.local_path(_checked(key))
+
+
+class _Folder:
+    def __init__(self, root: Path):
+        self.root = root.absolute()
+
+    def read(self, key: str) -> tuple[bytes, str]:
+        data = (self.root / key).read_bytes()
+        return data, _digest(data)
+
+    def write(self, key: str, data: bytes) -> None:
+        with self._temporary() as temporary:
+            _write_synced(temporary, data)
+            self._rename(temporary, key)
+
+    def write_file(self, key: str, path: Path) -> None:
+        with self._temporary() as temporary:
+            shutil.copyfile(path, temporary)
+            _sync(temporary)
+            self._rename(temporary, key)
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        target = self._parent_made(key)
+        with self._temporary() as temporary:
+            _write_synced(temporary, data)
+            try:
+                # Unlike rename, a hard link fails if the name is taken.
+                target.hardlink_to(temporary)
+            except FileExistsError:
+                return target.read_bytes() == data
+        _sync(target.parent)
+        return True
+
+    def cas(self, key: str, data: bytes, etag: str) -> bool:
+        with self._lock():
+            try:
+                current = (self.root / key).read_bytes()
+            except FileNotFoundError:
+                return False
+            if _digest(current) != etag:
+                return current == data
+            self.write(key, data)
+            return True
+
+    def exists(self, key: str) -> bool:
+        return (self.root / key).is_file()
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        start = self.root / prefix.rpartition("/")[0]
+        for folder, folders, files in os.walk(start):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            for name in files:
+                key = (Path(folder) / name).relative_to(self.root).as_posix()
+                if key.startswith(prefix) and not name.startswith("."):
+                    yield key
+
+    def delete(self, key: str) -> None:
+        (self.root / key).unlink(missing_ok=True)
+
+    def local_path(self, key: str) -> Path:
+        path = self.root / key
+        if not path.is_file():
+            raise FileNotFoundError(f"no object {key!r} in {self.root}")
+        return path
+
+    def _parent_made(self, key: str) -> Path:
+        target = self.root / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
+
+    def _rename(self, temporary: Path, key: str) -> None:
+        target = self._parent_made(key)
+        temporary.replace(target)
+        _sync(target.parent)
+
+    @contextmanager
+    def _temporary(self) -> Iterator[Path]:
+        folder = self.root / _TEMPORARY
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / uuid.uuid4().hex
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # the system drops it when the holder dies
+            yield
+
+
+class _Bucket:
+    def __init__(self, root: str):
+        self.bucket, _, prefix = root.removeprefix("s3://").partition("/")
+        if not self.bucket:
+            raise ValueError(f"root must be s3://bucket/prefix, got {root!r}")
+        self.prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
+
+    @cached_property
+    def client(self) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        # S3-compatible servers are addressed by path; AWS itself by host.
+        style = "path" if os.environ.get("AWS_ENDPOINT_URL") else "auto"
+        config = Config(
+            retries={"max_attempts": 6, "mode": "standard"},
+            connect_timeout=10,
+            read_timeout=60,
+            s3={"addressing_style": style},
+        )
+        make_client: Any = boto3.client
+        return make_client("s3", config=config)
+
+    def read(self, key: str) -> tuple[bytes, str]:
+        reply = self._call("get_object", key)
+        return reply["Body"].read(), reply["ETag"]
+
+    def write(self, key: str, data: bytes) -> None:
+        self._call("put_object", key, Body=data)
+
+    def write_file(self, key: str, path: Path) -> None:
+        with _as_os_error(key):
+            self.client.upload_file(str(path), self.bucket, self.prefix + key)
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        return self._conditional_put(key, data, IfNoneMatch="*")
+
+    def cas(self, key: str, data: bytes, etag: str) -> bool:
+        return self._conditional_put(key, data, IfMatch=etag)
+
+    def exists(self, key: str) -> bool:
+        try:
+            self._call("head_object", key)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        with _as_os_error(prefix):
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=self.prefix + prefix
+            )
+            for page in pages:
+                for entry in page.get("Contents", []):
+                    yield entry["Key"].removeprefix(self.prefix)
+
+    def delete(self, key: str) -> None:
+        self._call("delete_object", key)
+
+    def local_path(self, key: str) -> Path:
+        etag = self._call("head_object", key)["ETag"]
+        name = _digest(f"{self.bucket}/{self.prefix}{key} {etag}".encode())[:32]
+        path = Path(tempfile.gettempdir()) / f"isa4d-{os.getuid()}" / name / Path(key).name
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            temporary = path.with_name(f".{uuid.uuid4().hex}")
+            with _as_os_error(key):
+                self.client.download_file(self.bucket, self.prefix + key, str(temporary))
+            temporary.replace(path)
+        return path
+
+    def _call(self, operation: str, key: str, **arguments: Any) -> Any:
+        with _as_os_error(key):
+            call = getattr(self.client, operation)
+            return call(Bucket=self.bucket, Key=self.prefix + key, **arguments)
+
+    def _conditional_put(self, key: str, data: bytes, **condition: str) -> bool:
+        for attempt in range(_CONFLICT_TRIES):
+            try:
+                self._call("put_object", key, Body=data, **condition)
+            except FileExistsError:
+                # 412 or 409 may be the echo of our own retried request: look what is there.
+                try:
+                    return self.read(key)[0] == data
+                except FileNotFoundError:
+                    if "IfMatch" in condition:
+                        return False
+                    time.sleep(random.uniform(0.02, 0.1) * 2**attempt)
+            except FileNotFoundError:
+                return False
+            else:
+                return True
+        raise OSError(f"{key}: still conflicting after {_CONFLICT_TRIES} tries; try again later")
+
+
+@contextmanager
+def _as_os_error(key: str) -> Iterator[None]:
+    """Speak of S3 as of files: missing, conflict (exists) or any other I/O trouble."""
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        reply: Any = error.response
+        code = str(reply.get("Error", {}).get("Code", ""))
+        if code in _MISSING:
+            raise FileNotFoundError(f"no object {key!r}") from error
+        if code in _CONFLICTS:
+            raise FileExistsError(f"{key!r} was changed by somebody else") from error
+        if code in {"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch"}:
+            raise PermissionError(f"{key!r}: {error}; check the AWS credentials") from error
+        raise OSError(f"{key!r}: {error}") from error
+    except (BotoCoreError, Boto3Error) as error:
+        raise OSError(f"{key!r}: {error}") from error
+
+
+def _checked(key: str) -> str:
+    parts = key.split("/")
+    if any(not part or part.startswith(".") for part in parts) or "\\" in key or "\0" in key:
+        raise ValueError(
+            f"key must be a relative name like clips/ab12/clip.json without empty parts or parts "
+            f"that begin with a dot, got {key!r}"
+        )
+    return key
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
