@@ -1,14 +1,24 @@
 """Fixtures shared by all tests."""
 
+import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("WDS_SECURE", "1")
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import numpy as np
 import pytest
 import torch
+
+from pipelines.video_io import encode_mp4
+from storage_schemas.body import BodyTracks
+from storage_schemas.camera import CameraTrack
+from storage_schemas.clip import ClipRecord
+from storage_schemas.mask import MaskTrack
+from storage_schemas.shards import write_shard
 
 torch.set_num_threads(1)
 
@@ -20,3 +30,68 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real test material at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def write_toy_shard() -> Callable[..., Path]:
+    """A function that writes a real shard of a walking box, its body, camera, mask and plate."""
+    return _write_toy_shard
+
+
+def _write_toy_shard(
+    path: Path, count: int = 6, frames: int = 9, size_px: tuple[int, int] = (48, 64), first: int = 0
+) -> Path:
+    samples = [_toy_clip(number, frames, size_px) for number in range(first, first + count)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        write_shard(samples, file)
+    return path
+
+
+def _toy_clip(number: int, frames: int, size_px: tuple[int, int]) -> tuple[str, dict[str, bytes]]:
+    """A box of 0.4 x 0.8 m at 3 m that moves sideways; its 24 joints lie on a grid inside it."""
+    rng = np.random.default_rng(number)
+    height, width = size_px
+    clip_id = hashlib.sha256(b"toy %d" % number).hexdigest()[:32]
+    K = np.array([[width, 0, width / 2], [0, width, height / 2], [0, 0, 1.0]])
+    transl = np.zeros((1, frames, 3), np.float32)
+    transl[0, :, 0] = np.linspace(-0.4, 0.4, frames) * rng.uniform(0.3, 1)
+    transl[0, :, 2] = 3
+    u, v = np.meshgrid(np.linspace(-0.2, 0.2, 4), np.linspace(-0.4, 0.4, 6))
+    joints = np.stack([u.ravel(), v.ravel(), np.zeros(24)], -1) + transl[0, :, None]
+    joints_px = (joints @ K.T)[..., :2] / joints[..., 2:]
+    video = np.full((frames, height, width, 3), rng.integers(60, 180, 3), np.uint8)
+    plate, mask = video.copy(), np.zeros((frames, height, width), np.uint8)
+    colour = rng.integers(0, 255, 3)
+    for t in range(frames):
+        (x0, y0), (x1, y1) = np.round(joints_px[t, 0]), np.round(joints_px[t, -1])
+        video[t, int(y0) : int(y1), int(x0) : int(x1)] = colour
+        mask[t, int(y0) : int(y1), int(x0) : int(x1)] = 1
+    clip = ClipRecord(
+        clip_id=clip_id, source="synthetic", uri="toy", source_sha256="0" * 64, licence="CC0-1.0",
+        start_ns=0, end_ns=frames * 10**8, fps=10.0, num_frames=frames, width=width, height=height,
+        timestamps_ns=np.arange(frames) * 10**8, split="validation" if number % 6 == 5 else "train",
+    )  # fmt: skip
+    body = BodyTracks(
+        person_id=np.array([0]),
+        betas=rng.normal(size=(1, 10)).astype(np.float32),
+        global_orient=np.zeros((1, frames, 3), np.float32),
+        body_pose=np.zeros((1, frames, 69), np.float32),
+        transl=transl,
+        visible=np.ones((1, frames), bool),
+        confidence=np.ones((1, frames), np.float32),
+        joints_px=joints_px[None].astype(np.float32),
+        body_model="toy",
+    )
+    camera = CameraTrack(
+        K=np.tile(K, (frames, 1, 1)), T_camera_world=np.tile(np.eye(4), (frames, 1, 1)),
+        kind="static", is_metric=True, source="toy",
+    )  # fmt: skip
+    return clip_id, {
+        "clip.json": clip.to_json(),
+        "video.mp4": encode_mp4(video, 10.0),
+        "body.npz": body.to_npz(),
+        "camera.npz": camera.to_npz(),
+        "mask.npz": MaskTrack(instance=mask).to_npz(),
+        "background.mp4": encode_mp4(plate, 10.0),
+    }
