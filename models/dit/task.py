@@ -1,0 +1,253 @@
+"""Training of the ISA-DiT: one step, its state, and the numbers that judge it."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import torch
+from einops import reduce
+from jaxtyping import Float
+from torch import Tensor
+
+from models.data import Batch
+from models.dit.conditions import CONDITION_NAMES, Bodies, Conditions, ReferenceBodies, View
+from models.dit.model import ISADiT
+from models.flow import flow_loss, interpolate, sample_time, velocity
+from models.geometry import invert_rigid, transform
+from models.recipes.dit import DiTRecipe
+
+VALIDATION_TIMES = (0.3, 0.6, 0.85)
+VALIDATION_SEED = 1234
+FIXED_PARAMETERS_NDIM = 1
+"""Biases, sinks and sharpness are vectors: no weight decay."""
+
+
+def read_conditions(batch: Batch, recipe: DiTRecipe, latent_std: Tensor) -> Conditions:
+    """What the model is told about a batch, latents scaled.
+
+    Bodies keep their projection even when the camera is unknown: they were then fitted in the
+    stand-in camera of the batch. Only the rays are withheld.
+    """
+    reference_bodies, background, reference = None, None, None
+    if batch.reference_latent is not None:
+        reference = batch.reference_latent / latent_std
+        if batch.reference_frame is not None:
+            reference_bodies = _bodies_at(batch, batch.reference_frame)
+    if batch.background_latent is not None:
+        background = batch.background_latent / latent_std
+    conditions = Conditions(
+        view=View(
+            K=batch.K,
+            T_camera_world=batch.T_camera_world,
+            size_px=(recipe.clips.size_px, recipe.clips.size_px),
+        ),
+        has_camera=batch.has_camera,
+        bodies=Bodies(points_world=batch.points_world, is_visible=batch.person_visible),
+        reference_latent=reference,
+        reference_bodies=reference_bodies,
+        image_embedding=batch.image_embedding if recipe.model.embedding_width else None,
+        background_latent=background,
+    )
+    if batch.has_background is None:
+        return conditions
+    return conditions.keep({"background": batch.has_background})
+
+
+def _bodies_at(batch: Batch, frame: Tensor) -> ReferenceBodies:
+    """Every clip's people and camera at its own frame."""
+    clip = torch.arange(len(frame), device=frame.device)
+    return ReferenceBodies(
+        points_world=batch.points_world[clip, :, frame],
+        is_visible=batch.person_visible[clip, :, frame],
+        K=batch.K[clip, frame],
+        T_camera_world=batch.T_camera_world[clip, frame],
+    )
+
+
+def figure_cells(batch: Batch, recipe: DiTRecipe) -> Float[Tensor, "b k h w"] | None:
+    """1 where a person touches the pixels and frames of a latent cell, else 0."""
+    if batch.mask is None:
+        return None
+    is_person = (batch.mask > 0).float()
+    first = is_person[:, :1].expand(-1, recipe.model.frames_per_latent - 1, -1, -1)
+    return reduce(
+        torch.cat([first, is_person], 1),
+        "b (k u) (h i) (w j) -> b k h w", "max",
+        u=recipe.model.frames_per_latent, i=recipe.spatial_factor, j=recipe.spatial_factor,
+    )  # fmt: skip
+
+
+def with_bodies_of_the_next_clip(conditions: Conditions) -> Conditions:
+    """Every clip with the bodies of its neighbour in the batch, seen by its own camera.
+
+    The points are carried from one camera to the other, so they stand in the picture as they do in
+    the clip they come from: only the pose is wrong.
+    """
+    bodies, view = conditions.bodies, conditions.view
+    if bodies is None or view is None:
+        return conditions
+    T_own_other = invert_rigid(view.T_camera_world) @ view.T_camera_world.roll(1, 0)
+    points = transform(T_own_other[:, None], bodies.points_world.roll(1, 0))
+    wrong = Bodies(points_world=points, is_visible=bodies.is_visible.roll(1, 0))
+    return replace(conditions, bodies=wrong)
+
+
+class DiTTask:
+    """Trains an ISA-DiT on cached latents: forward, backward, optimiser, EMA and state."""
+
+    def __init__(self, recipe: DiTRecipe, device: torch.device | str = "cpu") -> None:
+        """Build the model, seeded by the recipe, its optimiser and its average."""
+        self.recipe = recipe
+        with torch.random.fork_rng():
+            torch.manual_seed(recipe.seed)
+            self.module = ISADiT(recipe.model).to(device)
+            self.average = ISADiT(recipe.model).to(device).requires_grad_(False)
+        self.average.load_state_dict(self.module.state_dict())
+        self._is_scaled = recipe.latent_std is not None
+        if recipe.latent_std is not None:
+            self._set_latent_std(torch.tensor(recipe.latent_std))
+        parameters = list(self.module.parameters())
+        decayed = [p for p in parameters if p.ndim > FIXED_PARAMETERS_NDIM]
+        fixed = [p for p in parameters if p.ndim <= FIXED_PARAMETERS_NDIM]
+        groups = [
+            {"params": decayed, "weight_decay": recipe.weight_decay},
+            {"params": fixed, "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.99))
+
+    def train_step(self, batch: Batch, generator: torch.Generator, step: int) -> dict[str, float]:
+        """One optimiser step; everything random comes from `generator`."""
+        x_0 = self._latents(batch, generator)
+        noise = _randn(x_0, generator)
+        time = sample_time(
+            len(x_0), generator, mean=self.recipe.time_mean, std=self.recipe.time_std,
+            shift=self.recipe.time_shift,
+        ).to(x_0.device)  # fmt: skip
+        conditions = read_conditions(batch, self.recipe, self.module.latent_std)
+        conditions = self._drop(conditions, len(x_0), generator)
+        predicted = self.module(interpolate(x_0, noise, time), time, conditions)
+        cells = figure_cells(batch, self.recipe)
+        weight = None if cells is None else 1 + (self.recipe.figure_weight - 1) * cells
+        loss = flow_loss(predicted, velocity(x_0, noise), weight)
+        learning_rate = self.learning_rate(step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.recipe.clip_norm)
+        self.optimizer.step()
+        self._update_average(step)
+        return {
+            "loss": loss.item(),
+            "gradient_norm": norm.item(),
+            "learning_rate": learning_rate,
+        }
+
+    @torch.no_grad()
+    def evaluate(self, batch: Batch) -> dict[str, float]:
+        """Losses of the averaged model at fixed times with fixed noise, all conditions on.
+
+        Returns:
+            `loss` over all cells and `figure_loss` over cells with people; `wrong_pose_gap`, by how
+            much the figure loss grows with the bodies of another clip: 0 means the pose is ignored.
+            Without people in the masks, or with one clip, the last two are left out.
+        """
+        generator = torch.Generator().manual_seed(VALIDATION_SEED)
+        x_0 = self._latents(batch, None)
+        conditions = read_conditions(batch, self.recipe, self.average.latent_std)
+        cells = figure_cells(batch, self.recipe)
+        has_figure = cells is not None and bool(cells.any())
+        sums: dict[str, float] = {}
+        for t in VALIDATION_TIMES:
+            noise = _randn(x_0, generator)
+            time = torch.full((len(x_0),), t, device=x_0.device)
+            x_t, target = interpolate(x_0, noise, time), velocity(x_0, noise)
+            predicted = self.average(x_t, time, conditions)
+            losses = {"loss": flow_loss(predicted, target)}
+            if has_figure:
+                losses["figure_loss"] = flow_loss(predicted, target, cells)
+            if has_figure and len(x_0) > 1:
+                wrong = self.average(x_t, time, with_bodies_of_the_next_clip(conditions))
+                gap = flow_loss(wrong, target, cells) - losses["figure_loss"]
+                losses["wrong_pose_gap"] = gap
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + value.item() / len(VALIDATION_TIMES)
+        return sums
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up, then a cosine over the rest of the recipe's steps."""
+        recipe = self.recipe
+        warm = min(1.0, (step + 1) / max(1, recipe.warmup_steps))
+        fraction = (step - recipe.warmup_steps) / max(1, recipe.num_steps - recipe.warmup_steps)
+        cosine = (1 + math.cos(math.pi * min(1.0, max(0.0, fraction)))) / 2
+        floor = recipe.final_learning_rate
+        return recipe.learning_rate * warm * (floor + (1 - floor) * cosine)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resumed run needs to continue bit for bit."""
+        return {
+            "module": self.module.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "is_scaled": self._is_scaled,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict` of a task with the same recipe."""
+        self.module.load_state_dict(state["module"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._is_scaled = bool(state["is_scaled"])
+
+    def _latents(
+        self, batch: Batch, generator: torch.Generator | None
+    ) -> Float[Tensor, "b c k h w"]:
+        """Scaled samples of the posterior; its mean without a generator."""
+        if batch.latent_mean is None:
+            raise ValueError(
+                "the generator trains on latents, got a batch without latent_mean; "
+                "encode the shards and read them with ClipSettings(with_latents=True)"
+            )
+        if generator is None:
+            return batch.latent_mean / self.average.latent_std
+        if not self._is_scaled:
+            self._set_latent_std(batch.latent_mean.std())
+        latent = batch.latent_mean
+        if batch.latent_logvar is not None:
+            std = (0.5 * batch.latent_logvar).exp()
+            latent = latent + std * _randn(latent, generator)
+        return latent / self.module.latent_std
+
+    def _set_latent_std(self, std: Tensor) -> None:
+        """Every rank must divide by the same number: the mean over ranks."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(std)
+            std = std / torch.distributed.get_world_size()
+        self.module.latent_std.copy_(std)
+        self.average.latent_std.copy_(std)
+        self._is_scaled = True
+
+    def _drop(self, conditions: Conditions, num: int, generator: torch.Generator) -> Conditions:
+        """Drop conditions clip by clip with the recipe's probabilities."""
+        uniform = torch.rand(num, 1 + len(CONDITION_NAMES), generator=generator)
+        keeps_any = uniform[:, 0] >= self.recipe.drop_all_probability
+        kept = {
+            name: keeps_any & (uniform[:, 1 + i] >= self.recipe.drop_probability.get(name, 0.0))
+            for i, name in enumerate(CONDITION_NAMES)
+        }
+        device = self.module.latent_std.device
+        return conditions.keep({name: value.to(device) for name, value in kept.items()})
+
+    @torch.no_grad()
+    def _update_average(self, step: int) -> None:
+        """Exponential average; its memory grows with the run, so early steps are forgotten."""
+        decay = min(self.recipe.ema_decay, (1 + step) / (10 + step))
+        pairs = zip(self.average.parameters(), self.module.parameters(), strict=True)
+        for average, parameter in pairs:
+            average.lerp_(parameter, 1 - decay)
+
+
+def _randn(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Normal noise drawn where the generator lives, then moved: the same on every device."""
+    noise = torch.randn(like.shape, generator=generator, device=generator.device)
+    return noise.to(like.device, like.dtype)
