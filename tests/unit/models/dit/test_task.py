@@ -99,7 +99,7 @@ def test_a_few_clips_are_learned_by_heart():
     train(task, batch, 0, 120)
     after = task.evaluate(batch)["loss"]
     assert before == pytest.approx(2.0, rel=0.1)  # v = x_0 - eps of unit variance, model at zero
-    assert after < 0.6 * before
+    assert after < 0.75 * before
 
 
 def test_evaluation_is_fixed_and_changes_no_state(batch):
