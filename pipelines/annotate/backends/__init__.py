@@ -1,1 +1,1 @@
-"""One outside model per file."""
+"""Wrappers around the outside models that look at single frames."""
