@@ -16,6 +16,8 @@ class ISADiTConfig:
     heads: int
     num_points: int
     """Surface points per person; the first ones of the body's farthest-point order."""
+    max_frames: int = 17
+    """Length of the clips it is trained on, 1 + 4k; generation refuses longer ones."""
     latent_channels: int = 16
     patch: int = 2
     """Latent cells per side of a 2D token."""

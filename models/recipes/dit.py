@@ -49,6 +49,11 @@ class DiTRecipe:
                 f"clips.num_points must be at least model.num_points {self.model.num_points}, "
                 f"got {self.clips.num_points}"
             )
+        if self.clips.num_frames != self.model.max_frames:
+            raise ValueError(
+                f"clips.num_frames must be model.max_frames {self.model.max_frames}, "
+                f"got {self.clips.num_frames}"
+            )
         if self.clips.size_px % (self.spatial_factor * self.model.patch):
             raise ValueError(
                 f"clips.size_px must be a multiple of spatial_factor x patch = "
@@ -75,16 +80,16 @@ def tiny_model() -> ISADiTConfig:
 def base_model() -> ISADiTConfig:
     """One GPU: about 0.34 billion parameters."""
     return ISADiTConfig(
-        width=768, depth=8, heads=12, num_points=128, embedding_width=768, local_bias=True,
-        qk_norm=True, ispe_max_cycles=16.0,
+        width=768, depth=8, heads=12, num_points=128, max_frames=33, embedding_width=768,
+        local_bias=True, qk_norm=True, ispe_max_cycles=16.0,
     )  # fmt: skip
 
 
 def full_model() -> ISADiTConfig:
     """The paper's size: 24 layers of width 1536, about 4 billion parameters."""
     return ISADiTConfig(
-        width=1536, depth=24, heads=24, num_points=256, embedding_width=1024, qk_norm=True,
-        ispe_max_cycles=32.0,
+        width=1536, depth=24, heads=24, num_points=256, max_frames=97, embedding_width=1024,
+        qk_norm=True, ispe_max_cycles=32.0,
     )  # fmt: skip
 
 
@@ -148,7 +153,7 @@ def dit_full() -> DiTRecipe:
 
 def dit_debug() -> DiTRecipe:
     """Seconds on a CPU; the integration test of training."""
-    model = replace(tiny_model(), width=32, depth=2, heads=2, num_points=8)
+    model = replace(tiny_model(), width=32, depth=2, heads=2, num_points=8, max_frames=5)
     return replace(
         dit_tiny(),
         name="dit_debug",
