@@ -35,6 +35,19 @@ truncated."""
 _BT709 = 1  # ITU-T H.273 code of primaries, transfer and matrix
 _CONTAINER_MARKS = (b"ftyp", b"FLV", b"\x1a\x45\xdf\xa3", b"RIFF")
 _IMAGE_FORMATS = ("image2", "gif", "apng", "webp")
+# Play lists would read whatever files they name; "tty" paints any .txt as a video.
+_TEXT_FORMATS = (
+    "hls",
+    "concat",
+    "dash",
+    "sdp",
+    "tty",
+    "mpsub",
+    "subviewer",
+    "srt",
+    "webvtt",
+    "lrc",
+)
 
 
 class VideoError(ValueError):
@@ -94,7 +107,7 @@ def probe(path: Path) -> VideoInfo:
     if not head:
         raise VideoError("empty_file", f"{path.name} has 0 bytes")
     try:
-        container = av.open(_url(path))
+        container = av.open(_url(path), options={"protocol_whitelist": "file"})
     except FFmpegError as error:
         is_cut = any(mark in head for mark in _CONTAINER_MARKS)
         raise VideoError(
@@ -266,6 +279,8 @@ def _video_stream(container: Any, path: Path) -> Any:
     name = container.format.name
     if name.endswith("_pipe") or name in _IMAGE_FORMATS:
         raise VideoError("not_a_video", f"{path.name} is a still image ({name})")
+    if name in _TEXT_FORMATS:
+        raise VideoError("not_a_video", f"{path.name} is a text file ({name})")
     stream = container.streams.best("video")
     if stream is None or stream.disposition & Disposition.attached_pic:
         kinds = ", ".join(s.type for s in container.streams) or "none"

@@ -1,1 +1,1 @@
-"""Footage in: probe, cut, normalise."""
+"""Raw footage to clips: find sources, cut at shots, normalise, write `clips/<id>/`."""
