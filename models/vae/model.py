@@ -238,6 +238,7 @@ class VideoVAE(nn.Module):
             else None
         )
         initialise(self)
+        initialise_ends(self)
         self.to(memory_format=torch.channels_last_3d)
 
     def forward(
@@ -350,21 +351,26 @@ class VideoVAE(nn.Module):
             raise ValueError("latent values must be finite, got NaN or infinity")
 
 
-def initialise(vae: VideoVAE) -> None:
-    """Signal-preserving start: N(0, 1/fan_in), second convolutions zero, log-variance -6.
+def initialise(module: nn.Module) -> None:
+    """Signal-preserving start: weights N(0, 1/fan_in), second convolutions zero.
 
-    PyTorch's own start has a third of that variance and lets the signal shrink. A log-variance of 0
-    drowns the latents in noise: -6 halves the steps to the same quality.
+    PyTorch's own start has a third of that variance and lets the signal shrink.
     """
-    for module in vae.modules():
-        if isinstance(module, (nn.Conv3d, nn.Linear)):
-            fan_in = module.weight[0].numel()
-            nn.init.normal_(module.weight, std=fan_in**-0.5)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-    for module in vae.modules():
-        if isinstance(module, ResidualBlock):
-            nn.init.zeros_(module.conv2.conv.weight)
+    for part in module.modules():
+        if isinstance(part, (nn.Conv3d, nn.Linear)):
+            nn.init.normal_(part.weight, std=part.weight[0].numel() ** -0.5)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+    for part in module.modules():
+        if isinstance(part, ResidualBlock):
+            nn.init.zeros_(part.conv2.conv.weight)
+
+
+def initialise_ends(vae: VideoVAE) -> None:
+    """Start the log-variance at -6, and a network beside a linear codec at zero.
+
+    A log-variance of 0 drowns the latents in noise: -6 halves the steps to the same quality.
+    """
     encoder_out, decoder_out = vae.encoder.conv_out.conv, vae.decoder.conv_out.conv
     channels = vae.config.latent_channels
     nn.init.zeros_(encoder_out.weight[channels:])
