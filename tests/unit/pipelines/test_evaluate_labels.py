@@ -210,9 +210,7 @@ def test_a_missed_person_lowers_recall_and_mask_alone(truth, body):
     visible = truth.bodies.visible.copy()
     visible[1] = False
     seen = replace(truth.bodies, visible=visible)
-    metrics = evaluate_clip(
-        replace(truth, bodies=replace(truth.bodies, visible=visible)), truth, body
-    )
+    metrics = evaluate_clip(replace(truth, bodies=seen), truth, body)
     assert metrics["person_recall"] == 0.5
     assert metrics["person_precision"] == 1
     assert metrics["mask_iou"] == 0.5
