@@ -5,13 +5,26 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int32, UInt8
 
+from models.body.model import BodyModel
+from pipelines.synthetic import garment, skin
+from pipelines.synthetic.fabric import paint_cloth
+from pipelines.synthetic.garment import Mannequin, Mesh
+from pipelines.synthetic.outfit import CUTS, Cloth, Outfit, Skirt, draw_outfit
+from pipelines.synthetic.texture import Points, blend, edge, make_atlas, to_image
+
+CUT_MARGIN_M = 0.03
+"""Cloth is painted this far beyond its edge, so that filtering meets no foreign colour."""
+SKIRT_TOP_Y_M = -0.17
+CAP_THICKNESS_M = {"buzz": 0.004, "short": 0.011, "tousled": 0.018, "afro": 0.05}
+"""Hair on the scalp; styles with hanging or bound hair have 9 mm."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MeshPart:
     """One skinned mesh of a character; all parts move with the same `T_world_joint`."""
 
     name: str
-    """What it is: skin, hair, top, bottom, shoes, skirt ..."""
+    """What it is: skin, eyes, hair, top, bottom, shoes, skirt, jacket, hat."""
     vertices_rest: Float[np.ndarray, "verts 3"]
     """Rest vertices of this character (betas already applied), body frame in T-pose, metres.
 
@@ -38,3 +51,158 @@ class Character:
     """Body shape, same meaning as in `BodyTracks`."""
     parts: tuple[MeshPart, ...]
     """Meshes to draw; together they are the person's silhouette."""
+
+
+class Tailor:
+    """Makes characters on one body; prepares the body once (about a second)."""
+
+    def __init__(self, body: BodyModel, texture_px: int):
+        self._mannequin = Mannequin(body)
+        self._atlas = make_atlas(body, texture_px)
+
+    def make(self, seed: int) -> Character:
+        """The person of a seed."""
+        rng = np.random.default_rng((seed, 0x15A4D))
+        outfit = draw_outfit(rng)
+        shaped = self._mannequin.shaped(outfit.betas)
+        parts, covers = self._cloths(outfit, shaped, rng)
+        if outfit.skirt is not None:
+            parts.append(self._skirt(outfit.skirt, outfit.betas, rng))
+        parts += self._hair(outfit, shaped, rng)
+        shoe = garment.shoes(self._mannequin, shaped, outfit.shoe_top_m, 0.007)
+        parts.append(_part("shoes", shoe, _paint_shoe(outfit, rng)))
+        eye = garment.eyes(self._mannequin, shaped)
+        parts.append(_part("eyes", eye, skin.paint_eye(rng)))
+        bare = garment.skin_mesh(self._mannequin, shaped, covers)
+        texture = skin.paint_skin(self._atlas, outfit.face, outfit.hair_style != "bald", rng)
+        parts.append(_part("skin", bare, texture))
+        return Character(
+            name=f"{seed:06d}-{outfit.name}",
+            betas=outfit.betas.astype(np.float32),
+            parts=tuple(parts),
+        )
+
+    def _cloths(
+        self, outfit: Outfit, shaped: np.ndarray, rng: np.random.Generator
+    ) -> tuple[list[MeshPart], list[np.ndarray]]:
+        """Parts of the cloths, and how deep inside each every body vertex lies."""
+        parts, covers = [], []
+        for cloth in outfit.cloths:
+            inside_m = CUTS[cloth.name](self._mannequin.template, cloth)
+            mesh = garment.layer(self._mannequin, shaped, inside_m, cloth.thickness_m)
+            parts.append(_part(cloth.name, mesh, self._paint(cloth, rng), is_two_sided=True))
+            covers.append(inside_m)
+        return parts, covers
+
+    def _paint(self, cloth: Cloth, rng: np.random.Generator) -> np.ndarray:
+        """Texture of a cloth on the body's atlas; its alpha is the cut."""
+        points = self._atlas.position
+        inside_m = CUTS[cloth.name](points, cloth)
+        near = inside_m > -CUT_MARGIN_M
+        colours = np.tile(cloth.colours[0], (len(points), 1))
+        colours[near] = paint_cloth(points[near], inside_m[near], cloth.pattern, cloth.colours, rng)
+        if cloth.name == "bottom":
+            belt = edge(0.014 - np.abs(points[:, 1] - cloth.waist_y_m + 0.022), 0.002)
+            colours = blend(colours, cloth.colours[0] * 0.35, belt)
+        return to_image(colours, inside_m > 0, self._atlas.size)
+
+    def _skirt(self, skirt: Skirt, betas: np.ndarray, rng: np.random.Generator) -> MeshPart:
+        mesh = garment.skirt(self._mannequin, betas, SKIRT_TOP_Y_M, skirt.hem_y_m)
+        size = self._atlas.size // 2
+        return _part("skirt", mesh, _paint_skirt(skirt, size, rng), is_two_sided=True)
+
+    def _hair(self, outfit: Outfit, shaped: np.ndarray, rng: np.random.Generator) -> list[MeshPart]:
+        style, colour = outfit.hair_style, outfit.face.hair
+        has_hat = any(cloth.name == "hat" for cloth in outfit.cloths)
+        if style == "bald" or (has_hat and style not in ("bob", "long")):
+            return []
+        sheet = skin.paint_hair_sheet(colour, rng)
+        parts = []
+        if style in ("bob", "long"):
+            mesh = garment.curtain(self._mannequin, shaped, outfit.hair_length_m)
+            parts.append(_part("hair", mesh, sheet, is_two_sided=True))
+        if style in ("bun", "ponytail"):
+            tail_m = 0.0 if style == "bun" else 0.22
+            mesh = garment.tuft(self._mannequin, shaped, (0, 0.455, -0.035), 0.042, tail_m)
+            parts.append(_part("hair", mesh, sheet, is_two_sided=True))
+        if not has_hat:
+            parts.append(self._hair_cap(style, colour, shaped, rng))
+        return parts
+
+    def _hair_cap(
+        self, style: str, colour: np.ndarray, shaped: np.ndarray, rng: np.random.Generator
+    ) -> MeshPart:
+        template = self._mannequin.template
+        inside_m = skin.hairline(template)
+        inside_m = np.where(self._mannequin.ears | (template[:, 1] < 0.25), -1.0, inside_m)
+        thickness_m = CAP_THICKNESS_M.get(style, 0.009)
+        lumps = 0.25 if style in ("tousled", "short") else 0.08
+        uneven = 1 + lumps * garment.lumps(template, rng)
+        rise = 0.003 + thickness_m * uneven * edge(inside_m, 0.6 * thickness_m + 0.02)
+        mesh = garment.layer(self._mannequin, shaped, inside_m, rise, num_smoothings=2)
+        curl = 1.0 if style == "afro" else float(rng.uniform(0, 0.7))
+        texture = skin.paint_hair_cap(self._atlas, colour, curl, rng)
+        return _part("hair", mesh, texture, is_two_sided=True)
+
+
+def _part(name: str, mesh: Mesh, texture: np.ndarray, is_two_sided: bool = False) -> MeshPart:
+    return MeshPart(
+        name=name,
+        vertices_rest=mesh.vertices,
+        weights=mesh.weights,
+        faces=mesh.faces,
+        uv=mesh.uv,
+        texture=texture,
+        is_two_sided=is_two_sided,
+    )
+
+
+def _paint_skirt(skirt: Skirt, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Cloth on a cylinder around the legs, hem at v = 1."""
+    v, u = (np.indices((size, size)) + 0.5).reshape(2, -1).astype(np.float32) / size
+    around = (u - 1) * np.pi
+    y = SKIRT_TOP_Y_M + v * (skirt.hem_y_m - SKIRT_TOP_Y_M)
+    # Points stay above the crotch, where the pattern runs around the torso, not around a leg.
+    points: Points = np.stack([0.2 * np.sin(around), y * 0.3, 0.03 + 0.2 * np.cos(around)], -1)
+    points[:, 1] = np.maximum(points[:, 1], -0.4)
+    hem_m = (1 - v) * (SKIRT_TOP_Y_M - skirt.hem_y_m)
+    colours = paint_cloth(points, hem_m, skirt.pattern, skirt.colours, rng)
+    pleats = 0.10 * np.cos(u * np.pi * 18) * edge(v, 0.6)
+    return to_image(colours * (1 + pleats)[:, None], hem_m > 0, size)
+
+
+def _paint_shoe(outfit: Outfit, rng: np.random.Generator, size: int = 64) -> np.ndarray:
+    """Side view of a shoe: upper, toe cap, stripe or laces, sole."""
+    v, u = (np.indices((size, size)) + 0.5).reshape(2, -1) / size
+    main, second, third = outfit.shoe_colours
+    colours = np.tile(main, (size * size, 1))
+    if rng.random() < 0.6:
+        slant = np.abs((u - 0.45 + 0.3 * (v - 0.5)) % 0.14 - 0.07)
+        colours = blend(colours, second, edge(0.03 - slant, 0.01) * (np.abs(u - 0.5) < 0.14))
+    if rng.random() < 0.5:
+        colours = blend(colours, third, edge(u - 0.8, 0.02))
+    lace = edge(0.03 - np.abs(v % 0.12 - 0.06), 0.01) * (np.abs(u - 0.62) < 0.08) * (v < 0.55)
+    colours = blend(colours, np.full(3, 0.9), 0.8 * lace)
+    sole = np.full(3, rng.choice([0.93, 0.93, 0.1, 0.45]))
+    colours = blend(colours, sole, edge(v - 0.74, 0.02))
+    return to_image(colours, np.ones(size * size, bool), size)
+
+
+_TAILORS: dict[tuple[str, int], Tailor] = {}
+
+
+def make_character(seed: int, body: BodyModel, texture_px: int = 512) -> Character:
+    """A dressed person; the same for the same seed, body and texture size.
+
+    Args:
+        seed: Any non-negative number; each is another person.
+        body: The shipped free body (licensed files bring no UVs).
+        texture_px: Side of the body's texture atlas.
+
+    Raises:
+        ValueError: If the body brings no UVs.
+    """
+    key = (body.digest, texture_px)
+    if key not in _TAILORS:
+        _TAILORS[key] = Tailor(body, texture_px)
+    return _TAILORS[key].make(seed)

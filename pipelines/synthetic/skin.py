@@ -1,0 +1,187 @@
+"""Paints skin, faces, eyes and hair."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from pipelines.synthetic.texture import (
+    Atlas,
+    Colours,
+    Points,
+    Values,
+    blend,
+    edge,
+    strands,
+    to_image,
+    waves,
+)
+
+EYE_X_M, EYE_Y_M = 0.030, 0.397
+HEAD_AXIS_Z_M = 0.075
+"""Landmarks of the neutral body, body frame."""
+SKIN_TONES = np.array(
+    [
+        (0.95, 0.83, 0.76), (0.93, 0.78, 0.68), (0.89, 0.72, 0.60), (0.84, 0.65, 0.51),
+        (0.77, 0.57, 0.42), (0.66, 0.46, 0.33), (0.55, 0.37, 0.26), (0.44, 0.29, 0.20),
+        (0.34, 0.22, 0.16), (0.25, 0.165, 0.125),
+    ]
+)  # fmt: skip
+HAIR_COLOURS = np.array(
+    [
+        (0.05, 0.045, 0.045), (0.10, 0.07, 0.055), (0.19, 0.12, 0.08), (0.30, 0.19, 0.11),
+        (0.43, 0.20, 0.09), (0.62, 0.45, 0.24), (0.78, 0.63, 0.40), (0.50, 0.50, 0.50),
+        (0.80, 0.79, 0.77), (0.55, 0.12, 0.16), (0.16, 0.27, 0.52),
+    ]
+)  # fmt: skip
+IRIS_COLOURS = np.array(
+    [
+        (0.24, 0.13, 0.06), (0.35, 0.21, 0.09), (0.30, 0.36, 0.18), (0.25, 0.42, 0.60),
+        (0.40, 0.45, 0.48),
+    ]
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Face:
+    """What makes one person's skin and face look like theirs."""
+
+    tone: Float[np.ndarray, "3"]
+    hair: Float[np.ndarray, "3"]
+    lips: Float[np.ndarray, "3"]
+    blush: float
+    brow_thickness_m: float
+    beard: float
+    """0 none, 0.3 stubble, 1 full."""
+    makeup: float
+    sock_top_m: float
+    """Height above the ground up to which socks are painted; 0 for none."""
+    sock: Float[np.ndarray, "3"]
+
+
+def hairline(points: Points) -> Values:
+    """Metres from the edge of the scalp of the neutral body, positive inside."""
+    x, y, z = points.T
+    angle = np.abs(np.arctan2(x, z - HEAD_AXIS_Z_M))
+    height = np.interp(
+        angle,
+        [0.0, 0.45, 0.8, 1.05, 1.25, 1.5, 1.75, 2.1, 2.6, np.pi],
+        [0.068, 0.066, 0.045, 0.005, -0.01, 0.005, 0.0, -0.045, -0.085, -0.09],
+    )
+    return (y - EYE_Y_M - height).astype(np.float32)
+
+
+def _spot(points: Points, centre: tuple[float, float, float], radius_m: float) -> Values:
+    mirrored = points * np.array([1, 1, 1], np.float32)
+    mirrored[:, 0] = np.abs(mirrored[:, 0])
+    return np.exp(-np.square(mirrored - centre).sum(1) / radius_m**2)
+
+
+def _brows(points: Points, face: Face) -> Values:
+    x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
+    curve = np.interp(x, [0.010, 0.022, 0.038, 0.052], [0.017, 0.0225, 0.025, 0.015]) + EYE_Y_M
+    thickness = face.brow_thickness_m * np.interp(x, [0.010, 0.03, 0.052], [1.0, 1.0, 0.45])
+    span = edge(x - 0.0085, 0.005) * edge(0.054 - x, 0.006)
+    return edge(thickness - np.abs(y - curve), 0.0022) * span * (z > 0.12)
+
+
+def _beard(points: Points, face: Face, lips: Values) -> Values:
+    x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
+    upper = np.interp(
+        x, [0.0, 0.026, 0.034, 0.06, 0.072, 0.08], [0.345, 0.343, 0.322, 0.335, 0.365, 0.395]
+    )
+    below = edge(upper - y, 0.008) * edge(y - 0.272, 0.02) * edge(z - 0.075, 0.02)
+    return below * (1 - edge(lips, 0.4)) * edge(0.083 - x, 0.004)
+
+
+def _body_tint(points: Points, face: Face, atlas: Atlas, rng: np.random.Generator) -> Colours:
+    tone = np.tile(face.tone, (len(points), 1))
+    mottle = 0.022 * waves(points, rng, 0.09) + 0.016 * waves(points, rng, 0.02)
+    tone = tone * (1 + mottle)[:, None]
+    red = face.tone * np.array([1.02, 0.74, 0.70])
+    warm = [
+        ((0.045, 0.352, 0.155), 0.020, face.blush),
+        ((0.0, 0.362, 0.195), 0.013, 0.35),
+        ((0.44, 0.15, 0.02), 0.035, 0.3),
+        ((0.143, -0.718, 0.12), 0.05, 0.3),
+        ((0.80, 0.165, 0.05), 0.04, 0.25),
+    ]
+    for centre, radius_m, amount in warm:
+        tone = blend(tone, red, amount * _spot(points, centre, radius_m))
+    tone = blend(tone, red, 0.35 * atlas.masks["ears"])
+    nails = np.maximum(atlas.masks["fingernails"], atlas.masks["toenails"])
+    return blend(tone, face.tone * 0.6 + np.array([0.4, 0.33, 0.32]), 0.6 * edge(nails, 1.0))
+
+
+def paint_skin(
+    atlas: Atlas, face: Face, has_hair: bool, rng: np.random.Generator
+) -> UInt8[np.ndarray, "size size 4"]:
+    """Skin of the whole body: tone, blush, lips, brows, beard, scalp, socks, mouth."""
+    points = atlas.position
+    colours = _body_tint(points, face, atlas, rng)
+    lips = edge(atlas.masks["lips"], 0.9)
+    socket = _spot(points, (EYE_X_M, EYE_Y_M + 0.002, 0.165), 0.019)
+    colours = blend(colours, face.tone * np.array([0.62, 0.5, 0.48]), 0.42 * socket)
+    lids = edge(atlas.masks["eyelids"], 1.0)
+    colours = blend(colours, np.array([0.12, 0.07, 0.07]), (0.3 + 0.45 * face.makeup) * lids)
+    colours = blend(colours, face.lips, 0.85 * lips)
+    nostril = _spot(points, (0.008, 0.3535, 0.180), 0.0055)
+    mouth = edge(0.0016 - np.abs(points[:, 1] - 0.3255), 0.0016) * lips
+    colours = blend(colours, face.tone * 0.25, 0.55 * nostril + 0.45 * mouth)
+    grain = 0.75 + 0.25 * np.clip(waves(points, rng, 0.006), -1, 1)
+    colours = blend(colours, face.hair * 0.9, 0.9 * _brows(points, face) * grain)
+    colours = blend(colours, face.hair, face.beard * 0.85 * _beard(points, face, lips) * grain)
+    if has_hair:
+        scalp = edge(hairline(points) + 0.004, 0.012) * (1 - edge(atlas.masks["ears"], 0.5))
+        colours = blend(colours, face.hair * 0.8, 0.85 * scalp * (points[:, 1] > 0.25))
+    inner = np.isin(atlas.region, (10, 11, 12))
+    colours = blend(colours, np.array([0.30, 0.09, 0.09]), inner.astype(np.float32))
+    ground = points[:, 1].min()
+    sock = edge(ground + face.sock_top_m - points[:, 1], 0.004) * (face.sock_top_m > 0)
+    return to_image(blend(colours, face.sock, sock), np.ones(len(points), bool), atlas.size)
+
+
+def paint_eye(rng: np.random.Generator, size: int = 64) -> UInt8[np.ndarray, "size size 4"]:
+    """An eyeball seen from the front: white, iris, pupil, a highlight."""
+    y, x = (np.indices((size, size)) + 0.5) / size * 0.032 - 0.016
+    radius, angle = np.hypot(x, y).ravel(), np.arctan2(y, x).ravel()
+    white = np.tile([0.90, 0.88, 0.86], (size * size, 1))
+    white = blend(white, np.array([0.8, 0.5, 0.47]), 0.5 * edge(radius - 0.009, 0.006))
+    iris = IRIS_COLOURS[rng.choice(len(IRIS_COLOURS), p=(0.4, 0.25, 0.1, 0.15, 0.1))]
+    iris = iris * (1 + 0.2 * strands(angle, rng, 40))[:, None]
+    eye = blend(white, iris * 0.35, edge(0.0068 - radius, 0.0006))
+    eye = blend(eye, iris, edge(0.0060 - radius, 0.0006))
+    eye = blend(eye, np.array([0.02, 0.02, 0.02]), edge(0.0027 - radius, 0.0005))
+    highlight = edge(0.0013 - np.hypot(x.ravel() + 0.0022, y.ravel() + 0.0022), 0.0005)
+    return to_image(blend(eye, np.ones(3), 0.9 * highlight), np.ones(size * size, bool), size)
+
+
+def paint_hair_cap(
+    atlas: Atlas, colour: Float[np.ndarray, "3"], curl: float, rng: np.random.Generator
+) -> UInt8[np.ndarray, "size size 4"]:
+    """Hair on the scalp, cut along an uneven hairline; `curl` 0 combed strands, 1 tight curls."""
+    points = atlas.position
+    angle = np.arctan2(points[:, 0], points[:, 2] - HEAD_AXIS_Z_M)
+    combed = strands(angle, rng, 110) + 0.5 * waves(points, rng, 0.03)
+    curls = waves(points, rng, 0.010) + waves(points, rng, 0.02)
+    shade = (1 - curl) * combed + curl * curls
+    uneven = 0.0035 * strands(angle, rng, 140)
+    inside = hairline(points) + uneven
+    is_opaque = (inside > 0) & (points[:, 1] > 0.25) & (atlas.masks["ears"] < 0.4)
+    return to_image(_strand_colours(colour, shade), is_opaque, atlas.size)
+
+
+def _strand_colours(colour: Float[np.ndarray, "3"], shade: Values) -> Colours:
+    lit = blend(np.tile(colour, (len(shade), 1)), colour + 0.13, edge(shade, 1.6))
+    return lit * np.clip(0.82 + 0.22 * shade, 0.45, 1.3)[:, None]
+
+
+def paint_hair_sheet(
+    colour: Float[np.ndarray, "3"], rng: np.random.Generator, size: int = 128
+) -> UInt8[np.ndarray, "size size 4"]:
+    """Hair hanging down: strands along v, ragged tips at v = 1."""
+    v, u = (np.indices((size, size)) + 0.5).reshape(2, -1).astype(np.float32) / size
+    angle = u * 2 * np.pi + 0.25 * np.sin(v * 5)
+    shade = strands(angle, rng, 110) + 0.25 * np.cos(v * 11 + strands(angle, rng, 12))
+    tips = 0.95 + 0.035 * strands(u * 2 * np.pi, rng, 100)
+    return to_image(_strand_colours(colour, shade), v < tips, size)
