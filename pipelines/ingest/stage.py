@@ -38,7 +38,7 @@ class IngestSettings:
     min_clip_s: float = 0.6
     max_clip_s: float = 10.0
     """Longer shots are split evenly."""
-    cut_threshold: float = 27.0
+    cut_threshold: float = 3.0
     crf: int = 16
     licence: str = "unknown"
     """For sources whose list states none."""
