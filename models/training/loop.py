@@ -51,11 +51,13 @@ LOG = logging.getLogger(__name__)
 class Task(Protocol):
     """What is trained: a module, its step, its state.
 
-    A task may also have `evaluate(batch) -> dict[str, float]` for validation, and `average`, a
-    module of averaged weights, which is then what a finished run publishes.
+    Its `average`, a module of averaged weights, is what a finished run publishes.
     """
 
-    module: nn.Module
+    @property
+    def module(self) -> nn.Module:
+        """Everything that is trained; replicated or split over ranks."""
+        ...
 
     def train_step(self, batch: Batch, generator: torch.Generator, step: int) -> dict[str, float]:
         """Forward, backward and optimiser step; returns what to log, `loss` among it."""
@@ -65,7 +67,7 @@ class Task(Protocol):
         """Tensors and plain values: weights, optimiser, averages."""
         ...
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> object:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what `state_dict` gave."""
         ...
 
@@ -108,6 +110,7 @@ class TrainResult:
     """The last logged ones."""
 
 
+Validation = Callable[[], dict[str, float]]
 Report = Callable[[int, dict[str, float], Path | None], None]
 """Told of logged metrics and of each new checkpoint (None with plain metrics)."""
 
@@ -118,8 +121,9 @@ def train(
     settings: TrainSettings,
     out: Path,
     resume: bool = False,
-    validation: Callable[[], Iterable[Batch]] | None = None,
+    validation: Validation | None = None,
     report: Report | None = None,
+    prepare: Callable[[], None] | None = None,
 ) -> TrainResult:
     """Run the steps that are left; on SIGTERM or SIGINT save and stop.
 
@@ -129,8 +133,9 @@ def train(
         settings: How to proceed.
         out: Receives metrics and checkpoints; rank 0 writes.
         resume: Continue from the newest sound checkpoint, if there is one.
-        validation: Gives the validation batches anew on every call.
-        report: Called on rank 0.
+        validation: Measures the task on clips that are not trained on.
+        report: Called on every rank.
+        prepare: Called before the first step of a new run, not of a resumed one.
 
     Raises:
         ValueError: If `out` holds a run and `resume` is not set, or a loss is not finite.
@@ -140,6 +145,8 @@ def train(
     run = _Run(task, loader, settings, out, validation, report, ranks)
     with _exclusive(out, ranks), _interruptible() as interrupted:
         start = run.restore(resume)
+        if start == 0 and prepare is not None:
+            prepare()
         run.prepare_ranks()
         log = MetricsLog(out, settings.steps, start) if ranks.is_first else nullcontext()
         with log as run.log:
@@ -153,7 +160,7 @@ class _Run:
         loader: ClipLoader,
         settings: TrainSettings,
         out: Path,
-        validation: Callable[[], Iterable[Batch]] | None,
+        validation: Validation | None,
         report: Report | None,
         ranks: Ranks,
     ) -> None:
@@ -259,12 +266,12 @@ class _Run:
             self.report(step, metrics, None)
 
     def _validate(self, step: int) -> None:
-        evaluate = getattr(self.task, "evaluate", None)
-        if evaluate is None or self.validation is None:
+        if self.validation is None:
             return
         self.task.module.eval()
-        self._record(step, mean_metrics(evaluate, self.validation(), self.device, prefix="val_"))
+        metrics = {f"val_{name}": value for name, value in self.validation().items()}
         self.task.module.train()
+        self._record(step, metrics)
 
     def _save(self, step: int) -> None:
         task_state = self.task.state_dict()
@@ -282,10 +289,7 @@ class _Run:
 
 
 def mean_metrics(
-    evaluate: Callable[[Batch], dict[str, float]],
-    batches: Iterable[Batch],
-    device: torch.device,
-    prefix: str = "",
+    evaluate: Callable[[Batch], dict[str, float]], batches: Iterable[Batch], device: torch.device
 ) -> dict[str, float]:
     """Means over clips of what a task says of each batch; a batch may leave a metric out."""
     sums: dict[str, float] = {}
@@ -294,7 +298,7 @@ def mean_metrics(
         for name, value in evaluate(batch.to(device)).items():
             sums[name] = sums.get(name, 0.0) + float(value) * len(batch.clip_id)
             counts[name] = counts.get(name, 0) + len(batch.clip_id)
-    return {f"{prefix}{name}": sums[name] / counts[name] for name in sums}
+    return {name: sums[name] / counts[name] for name in sums}
 
 
 def gather_sharded(state: Any) -> Any:

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import nn
 
 from models.data import ClipDataset, ClipLoader
-from models.training.loop import TrainSettings, train
+from models.training.loop import TrainSettings, mean_metrics, train
 from models.training.parallelize import current_ranks
 from models.window import ClipSettings
 
@@ -86,9 +86,10 @@ def main(shard, out, steps, parallel):
         steps=int(steps), batch_size=4, log_every=1, checkpoint_every=5, parallel=parallel
     )
     validation = ClipDataset([Path(shard)], clips, "validation")
+    task = Reconstruct()
     result = train(
-        Reconstruct(), loader, settings, Path(out), resume=True,
-        validation=lambda: validation.batches(4),
+        task, loader, settings, Path(out), resume=True,
+        validation=lambda: mean_metrics(task.evaluate, validation.batches(4), torch.device("cpu")),
     )  # fmt: skip
     if ranks.num_ranks > 1:
         dist.destroy_process_group()

@@ -1,0 +1,117 @@
+"""One recipe on many workers through Ray Train; the only file of `models` that knows Ray.
+
+Every worker runs `models.train.run_recipe` as one rank. Ray restarts dead workers; the run itself
+continues from its own checkpoints in `out`, so a restart loses at most one interval of them.
+"""
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import torch
+from ray.train import Checkpoint, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from models.recipes import recipe_from_json, recipe_to_json
+from models.trained import RECIPE
+from models.training.loop import TrainResult
+from models.training.metrics import read_metrics
+
+LOG = logging.getLogger(__name__)
+
+
+def launch(
+    recipe: Any,
+    shards: Sequence[Path],
+    out: Path,
+    resume: bool = False,
+    num_workers: int = 0,
+    max_failures: int = 2,
+) -> TrainResult:
+    """Train on `num_workers` processes; 0 runs the same function here without a cluster.
+
+    Args:
+        recipe: Resolved; its batch size must be a multiple of the workers.
+        shards: Tar files on storage that every worker sees.
+        out: Folder on storage that every worker sees.
+        resume: Continue the run in `out`.
+        num_workers: One per GPU, or CPU processes where there is none.
+        max_failures: Restarts of dead workers before giving up.
+
+    Raises:
+        ValueError: If the batch cannot be shared or `out` already holds a run.
+    """
+    if num_workers and recipe.batch_size % num_workers:
+        raise ValueError(
+            f"batch_size {recipe.batch_size} must be a multiple of the {num_workers} workers"
+        )
+    if not resume and any((out / "checkpoints").glob("step-*")):
+        raise ValueError(f"{out} already holds a run; add --resume or choose another folder")
+    settings = {
+        "recipe": recipe_to_json(recipe),
+        "shards": [str(shard.absolute()) for shard in shards],
+        "out": str(out.absolute()),
+    }
+    if num_workers and not ray.is_initialized():
+        _start_ray(num_workers)
+    use_gpu = torch.cuda.is_available()
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config=settings,
+        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
+        scaling_config=ScalingConfig(num_workers=num_workers, use_gpu=use_gpu),
+        run_config=RunConfig(
+            name="ray",
+            storage_path=str(out.absolute()),
+            failure_config=FailureConfig(max_failures=max_failures),
+            worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+        ),
+    )
+    trainer.fit()
+    return _read_result(out, recipe.num_steps)
+
+
+def train_worker(settings: dict[str, Any]) -> None:
+    """What each worker runs: one rank of the recipe, reporting to Ray."""
+    from models.train import run_recipe
+
+    recipe = recipe_from_json(settings["recipe"])
+    shards = [Path(shard) for shard in settings["shards"]]
+    if not torch.cuda.is_available():
+        torch.set_num_threads(1)
+    run_recipe(recipe, shards, Path(settings["out"]), resume=True, report=_report)
+
+
+def _report(step: int, metrics: dict[str, float], checkpoint: Path | None) -> None:
+    """Tell Ray; checkpoints stay where the loop wrote them and are named by their folder."""
+    told = {"step": step, **metrics}
+    if checkpoint is not None:
+        told["checkpoint"] = str(checkpoint)
+    ray.train.report(told)
+
+
+def _start_ray(num_workers: int) -> None:
+    """A local cluster, unless RAY_ADDRESS names one; its authentication is said, not guessed.
+
+    Ray turns token authentication on by itself where an earlier run left a token in the home
+    folder, and then refuses processes that were not told so.
+    """
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    if "RAY_ADDRESS" in os.environ:
+        ray.init(log_to_driver=True)
+        return
+    num_cpus = max(num_workers, os.cpu_count() or 1)
+    ray.init(num_cpus=num_cpus, include_dashboard=False, _node_ip_address="127.0.0.1")
+
+
+def _read_result(out: Path, num_steps: int) -> TrainResult:
+    metrics: dict[str, float] = {}
+    for record in read_metrics(out / "metrics.jsonl"):
+        metrics |= record
+    step = int(metrics.pop("step", 0))
+    LOG.info("run of %s ended at step %d", (out / RECIPE), step)
+    status = "finished" if step >= num_steps else "interrupted"
+    return TrainResult(step=step, status=status, metrics=metrics)
