@@ -190,14 +190,24 @@ def column_mesh(
 
 
 def make_props(
-    rng: np.random.Generator, free_radius_m: float, count: int
+    rng: np.random.Generator, free_radius_m: float, count: int, view_deg: tuple[float, float]
 ) -> tuple[SurfaceMesh, ...]:
-    """Boxes and columns around a free disc about the world origin."""
+    """Boxes and columns around a free disc about the world origin, behind people mostly.
+
+    Args:
+        rng: Draws places, sizes and textures.
+        free_radius_m: Radius of the disc.
+        count: How many.
+        view_deg: First and last azimuth of the camera; nothing stands within 50 degrees of it.
+    """
+    middle, half = 0.5 * sum(view_deg), 0.5 * abs(view_deg[1] - view_deg[0])
+    free_deg = min(half + 50.0, 150.0)
     props = []
     for _ in range(count):
-        angle, distance = rng.uniform(0.0, 2.0 * np.pi), free_radius_m + rng.uniform(0.9, 7.0)
+        aside = rng.uniform(free_deg, 180.0) * rng.choice([-1.0, 1.0])
+        angle, distance = np.radians(middle + aside), free_radius_m + rng.uniform(0.9, 6.0)
         texture = prop_texture(rng)
-        place = np.array([np.cos(angle) * distance, 0.0, np.sin(angle) * distance])
+        place = np.array([np.sin(angle) * distance, 0.0, np.cos(angle) * distance])
         if rng.random() < 0.7:
             size = rng.uniform((0.4, 0.4, 0.4), (1.5, 2.4, 1.5))
             centre = place + np.array([0.0, size[1] / 2, 0.0])
@@ -286,20 +296,22 @@ def read_panorama(path: Path) -> Float[np.ndarray, "rows columns 3"]:
 
 
 def make_lighting(
-    rng: np.random.Generator, panorama: Float[np.ndarray, "rows columns 3"], has_own_sun: bool
+    rng: np.random.Generator,
+    panorama: Float[np.ndarray, "rows columns 3"],
+    sun_azimuth_deg: float | None,
 ) -> Lighting:
-    """Sun, ambient light and exposure; the sun of a photographed sky is its brightest spot."""
-    if has_own_sun:
-        brightness = panorama.sum(-1)
+    """Sun, ambient light and exposure; without an azimuth the sun is the sky's brightest spot."""
+    if sun_azimuth_deg is None:
+        brightness = panorama.sum(-1)  # a fresh array
         brightness[panorama.shape[0] // 2 :] = 0.0
         row, column = np.unravel_index(int(brightness.argmax()), brightness.shape)
         sun = direction_of_pixels(*panorama.shape[:2])[row, column]
         sun = np.array([sun[0], max(sun[1], 0.35), sun[2]])
         soft = np.minimum(panorama, 8.0)
     else:
-        azimuth, height = rng.uniform(0.0, 2 * np.pi), np.radians(rng.uniform(28.0, 65.0))
+        azimuth, height = np.radians(sun_azimuth_deg), np.radians(rng.uniform(28.0, 65.0))
         flat = np.cos(height)
-        sun = np.array([flat * np.cos(azimuth), np.sin(height), flat * np.sin(azimuth)])
+        sun = np.array([flat * np.sin(azimuth), np.sin(height), flat * np.cos(azimuth)])
         soft = panorama
     ambient = irradiance_sh(soft)
     level = float(ambient[0].mean())
@@ -322,6 +334,8 @@ def make_environment(
     ground: str,
     num_props: int,
     free_radius_m: float,
+    view_deg: tuple[float, float],
+    sun_azimuth_deg: float,
     panorama: Path | None,
     texture_px: int = 256,
 ) -> Environment:
@@ -332,12 +346,14 @@ def make_environment(
         ground: One of GROUNDS.
         num_props: Boxes and columns around the people.
         free_radius_m: Radius about the world origin that stays empty.
+        view_deg: First and last azimuth of the camera, kept free of props.
+        sun_azimuth_deg: Where the sun of a made-up sky stands, from +z towards +x.
         panorama: A .hdr or .exr file, or None for a made-up sky.
         texture_px: Side of the ground texture.
     """
     rng = np.random.default_rng(seed)
     sky = sky_panorama(rng) if panorama is None else read_panorama(panorama)
-    lighting = make_lighting(rng, sky, panorama is not None)
+    lighting = make_lighting(rng, sky, sun_azimuth_deg if panorama is None else None)
     floor = ground_mesh(ground, rng, texture_px)
-    still = (*make_props(rng, free_radius_m, num_props), floor)
+    still = (*make_props(rng, free_radius_m, num_props, view_deg), floor)
     return Environment(still=still, lighting=lighting)

@@ -119,8 +119,8 @@ SHADERS = {
 
 
 @cache
-def _program(name: str, is_cutout: bool = False) -> moderngl.Program:
-    """A compiled pair of shaders; the cut-out variant drops fragments where alpha is low."""
+def _program(name: str, is_cutout: bool) -> moderngl.Program:
+    """A compiled pair of shaders, one object per arguments; the cut-out variant drops fragments where alpha is low."""
     texts = [(Path(__file__).parent / "shaders" / file).read_text() for file in SHADERS[name]]
     if is_cutout:
         texts = [text.replace("#version 330", "#version 330\n#define CUTOUT") for text in texts]
@@ -304,7 +304,7 @@ class OpenGLRenderer:
         self._panorama.filter = (moderngl.LINEAR, moderngl.LINEAR)
         self._panorama.repeat_y = False
         corners = context.buffer(np.array([-1, -1, 3, -1, -1, 3], "f4").tobytes())
-        self._sky = context.vertex_array(_program("sky"), [(corners, "2f", "in_ndc")])
+        self._sky = context.vertex_array(_program("sky", False), [(corners, "2f", "in_ndc")])
         self._owned += [self._panorama, corners, self._sky]
 
     def _make_shadow_map(self, side: int) -> tuple[moderngl.Texture, moderngl.Framebuffer]:
@@ -318,7 +318,7 @@ class OpenGLRenderer:
 
     def _set_lighting(self) -> None:
         light = self.lighting
-        for program in (_program("surface"), _program("surface", True)):
+        for program in (_program("surface", False), _program("surface", True)):
             _write(program, "sun_direction", light.sun_direction)
             _write(program, "sun_rgb", light.sun_rgb)
             _write(program, "ambient_sh", light.ambient_sh.T)
@@ -329,8 +329,8 @@ class OpenGLRenderer:
             _assign(program, "albedo_map", 0)
             _assign(program, "props_shadow", PROPS_SHADOW_UNIT)
             _assign(program, "people_shadow", PEOPLE_SHADOW_UNIT)
-        _write(_program("sky"), "exposure", np.array(light.exposure))
-        _assign(_program("sky"), "panorama", 0)
+        _write(_program("sky", False), "exposure", np.array(light.exposure))
+        _assign(_program("sky", False), "panorama", 0)
 
     def _begin(self, target: moderngl.Framebuffer) -> None:
         target.use()
@@ -374,7 +374,7 @@ class OpenGLRenderer:
             part.draw(part.surface)
         half = np.array([self.width / 2, self.height / 2, 1.0])
         T_pixel_ndc = np.diag(half) + np.outer((1.0, 1.0, 0.0), (0.0, 0.0, 1.0)) * half[:, None]
-        _write(_program("sky"), "R_world_ndc", R.T @ np.linalg.inv(K) @ T_pixel_ndc)
+        _write(_program("sky", False), "R_world_ndc", R.T @ np.linalg.inv(K) @ T_pixel_ndc)
         self._panorama.use(0)
         self._sky.render(moderngl.TRIANGLES)
         self._context.copy_framebuffer(self._resolved, self._colour_target)

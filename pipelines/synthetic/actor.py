@@ -1,0 +1,157 @@
+"""People of a scene: their characters, their motion put in its place, their posed surfaces.
+
+World frame: metres, y up, floor at y = 0.
+"""
+
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy.spatial.transform import Rotation
+
+from models.body.model import BodyModel
+from pipelines.synthetic.bvh import read_bvh
+from pipelines.synthetic.characters import Character, MeshPart, make_character
+from pipelines.synthetic.gait import Skeleton, yaw_rotation
+from pipelines.synthetic.motion import MOTIONS, BodyMotion
+from pipelines.synthetic.renderers.opengl import SurfaceMesh
+from pipelines.synthetic.retarget import retarget
+from pipelines.synthetic.scene import PersonSpec
+
+SKIN_GLOSS = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Actor:
+    """One person of a clip, ready to be drawn."""
+
+    character: Character
+    motion: BodyMotion
+    joints: Float[np.ndarray, "frames 24 3"]
+    """World, metres."""
+    T_world_joint: Float[np.ndarray, "frames 24 4 4"]
+    """Motion of each joint from rest, as `models.body.model.skin` takes it."""
+    surfaces: tuple[SurfaceMesh, ...]
+    """The parts in the rest pose, body frame."""
+
+    def posed(
+        self, part: int, frame: int
+    ) -> tuple[Float[np.ndarray, "vertices 3"], Float[np.ndarray, "vertices 3"]]:
+        """World vertices and normals of a part (linear blend skinning)."""
+        surface, weights = self.surfaces[part], self.character.parts[part].weights
+        T = self.T_world_joint[frame, :, :3].reshape(-1, 12).astype(np.float32)
+        blended = (weights.astype(np.float32, copy=False) @ T).reshape(-1, 3, 4)
+        R = blended[..., :3]
+        vertices = np.einsum("vij,vj->vi", R, surface.vertices) + blended[..., 3]
+        return vertices, np.einsum("vij,vj->vi", R, surface.normals)
+
+
+@cache
+def shipped_body() -> BodyModel:
+    """The free body, read once per process."""
+    return BodyModel.load()
+
+
+@lru_cache(maxsize=16)
+def _character(seed: int) -> Character:
+    return make_character(seed, shipped_body())
+
+
+def vertex_normals(
+    vertices: Float[np.ndarray, "vertices 3"], faces: Int[np.ndarray, "faces 3"]
+) -> Float[np.ndarray, "vertices 3"]:
+    """Area-weighted normals; vertices at one place (seams of the texture) share theirs."""
+    _, group = np.unique(np.round(vertices, 5), axis=0, return_inverse=True)
+    corners = vertices[faces]
+    face_normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    sums = np.zeros((group.max() + 1, 3))
+    for corner in range(3):
+        np.add.at(sums, group[faces[:, corner]], face_normal)
+    normals = sums[group]
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+
+
+def _surface(part: MeshPart) -> SurfaceMesh:
+    return SurfaceMesh(
+        vertices=part.vertices_rest.astype(np.float32),
+        normals=vertex_normals(part.vertices_rest, part.faces).astype(np.float32),
+        uv=part.uv,
+        faces=part.faces,
+        texture=part.texture,
+        gloss=SKIN_GLOSS if part.name == "skin" else 0.0,
+    )
+
+
+def make_motion(spec: PersonSpec, fps: float, num_frames: int, skeleton: Skeleton) -> BodyMotion:
+    """The person's motion over the clip, at the world origin or where the recording has it."""
+    times_s = spec.start_s + spec.speed * np.arange(num_frames) / fps
+    if spec.file is None:
+        return MOTIONS[spec.motion](spec.motion_seed, times_s, skeleton)
+    recording = read_bvh(Path(spec.file.path))
+    # a recording shorter than the clip is played forth and back
+    length_s = max((recording.num_frames - 1) / recording.fps, 1e-6)
+    return retarget(recording, length_s - np.abs(times_s % (2 * length_s) - length_s), skeleton)
+
+
+def place_motion(
+    motion: BodyMotion, skeleton: Skeleton, heading_deg: float, place_m: tuple[float, float]
+) -> BodyMotion:
+    """Turn a motion about its middle pelvis and move that to `place_m` (x, z); heights stay."""
+    root = skeleton.joints[0]
+    pelvis = motion.transl + root
+    middle = pelvis[len(pelvis) // 2] * np.array([1.0, 0.0, 1.0])
+    turn = yaw_rotation(np.radians(heading_deg))
+    moved = turn.apply(pelvis - middle) + np.array([place_m[0], 0.0, place_m[1]])
+    orient = turn * Rotation.from_rotvec(motion.global_orient)
+    return BodyMotion(
+        global_orient=orient.as_rotvec().astype(np.float32),
+        body_pose=motion.body_pose,
+        transl=(moved - root).astype(np.float32),
+    )
+
+
+def make_actor(spec: PersonSpec, fps: float, num_frames: int) -> Actor:
+    """Dress a person and let it move."""
+    body, character = shipped_body(), _character(spec.character)
+    skeleton = Skeleton.of(body, character.betas)
+    motion = make_motion(spec, fps, num_frames, skeleton)
+    motion = place_motion(motion, skeleton, spec.heading_deg, spec.place_m)
+    lowest = min(float(part.vertices_rest[:, 1].min()) for part in character.parts)
+    sole_m = max(0.0, float(skeleton.heels[:, 1].min()) - lowest)
+    transl = motion.transl + np.array([0.0, sole_m, 0.0], np.float32)
+    motion = BodyMotion(
+        global_orient=motion.global_orient, body_pose=motion.body_pose, transl=transl
+    )
+    posed = body.subset(body.surface_points(1)).pose(
+        torch.as_tensor(character.betas, dtype=torch.float32),
+        torch.as_tensor(motion.global_orient),
+        torch.as_tensor(motion.body_pose),
+        torch.as_tensor(motion.transl),
+    )
+    return Actor(
+        character=character,
+        motion=motion,
+        joints=posed.joints.numpy(),
+        T_world_joint=posed.T_world_joint.numpy(),
+        surfaces=tuple(_surface(part) for part in character.parts),
+    )
+
+
+def outline_points(actor: Actor, points_per_part: int = 60) -> Float[np.ndarray, "frames points 3"]:
+    """Some world points on every part over the clip, extremes of the rest pose included."""
+    frames = len(actor.motion.transl)
+    clouds = []
+    for part, surface in enumerate(actor.surfaces):
+        v = surface.vertices
+        extreme = [int(f(v[:, axis])) for axis in range(3) for f in (np.argmin, np.argmax)]
+        spread = np.linspace(0, len(v) - 1, points_per_part).astype(int)
+        chosen = np.unique(np.concatenate([spread, np.array(extreme)]))
+        weights = actor.character.parts[part].weights[chosen].astype(np.float64)
+        T = actor.T_world_joint[:, :, :3].reshape(frames, 24, 12)
+        blended = (weights @ T).reshape(frames, len(chosen), 3, 4)
+        posed = np.einsum("tvij,vj->tvi", blended[..., :3], v[chosen]) + blended[..., 3]
+        clouds.append(posed)
+    return np.concatenate(clouds, axis=1)
