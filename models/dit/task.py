@@ -1,5 +1,6 @@
 """Training of the ISA-DiT: one step, its state, and the numbers that judge it."""
 
+import copy
 import math
 from dataclasses import replace
 from typing import Any
@@ -96,13 +97,15 @@ class DiTTask:
     """Trains an ISA-DiT on cached latents: forward, backward, optimiser, EMA and state."""
 
     def __init__(self, recipe: DiTRecipe, device: torch.device | str = "cpu") -> None:
-        """Build the model, seeded by the recipe, its optimiser and its average."""
+        """Build the model, seeded by the recipe, its optimiser and its average.
+
+        On "meta" nothing is stored, however large the model.
+        """
         self.recipe = recipe
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), torch.device("meta" if str(device) == "meta" else "cpu"):
             torch.manual_seed(recipe.seed)
             self.module = ISADiT(recipe.model).to(device)
-            self.average = ISADiT(recipe.model).to(device).requires_grad_(False)
-        self.average.load_state_dict(self.module.state_dict())
+        self.average = copy.deepcopy(self.module).requires_grad_(False)
         self._is_scaled = recipe.latent_std is not None
         if recipe.latent_std is not None:
             self._set_latent_std(torch.tensor(recipe.latent_std))

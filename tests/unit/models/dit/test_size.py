@@ -5,6 +5,7 @@ import torch
 
 from models.dit.conditions import Bodies, Conditions, View
 from models.dit.model import ISADiT
+from models.dit.task import DiTTask
 from models.recipes.dit import dit_base, dit_debug, dit_full, dit_tiny
 
 
@@ -13,9 +14,10 @@ from models.recipes.dit import dit_base, dit_debug, dit_full, dit_tiny
     [(dit_debug, 0.05, 0.5), (dit_tiny, 1, 4), (dit_base, 200, 500), (dit_full, 3500, 4500)],
 )
 def test_parameters_lie_in_the_stated_range(recipe, low_m, high_m):
-    with torch.device("meta"):
-        model = ISADiT(recipe().model)
-    millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    task = DiTTask(recipe(), "meta")
+    parameters = list(task.module.parameters())
+    assert all(parameter.is_meta for parameter in [*parameters, *task.average.parameters()])
+    millions = sum(parameter.numel() for parameter in parameters) / 1e6
     assert low_m < millions < high_m
 
 
