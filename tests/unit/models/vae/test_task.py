@@ -9,6 +9,7 @@ import torch
 
 from models.data import Batch
 from models.recipes.vae import (
+    AugmentSettings,
     vae_base,
     vae_debug,
     vae_full,
@@ -31,7 +32,8 @@ def make_batch(seed: int = 0, num_clips: int = 2, size: int = 32) -> Batch:
     video = torch.rand(num_clips, 3, 1, 4, 4, generator=generator).expand(-1, -1, t, -1, -1)
     video = torch.nn.functional.interpolate(video, (t, size, size), mode="trilinear")
     mask = torch.zeros(num_clips, t, size, size, dtype=torch.uint8)
-    square = torch.rand(num_clips, 3, 12, 12, generator=generator)
+    square = torch.rand(num_clips, 3, 4, 4, generator=generator)
+    square = torch.nn.functional.interpolate(square, (12, 12), mode="bilinear")
     for clip in range(num_clips):
         for frame in range(t):
             x, y = (frame * (1 + clip % 3)) % (size - 12), (frame * (clip + 1) // 3) % (size - 12)
@@ -90,19 +92,33 @@ def test_published_weights_are_those_of_a_plain_model():
 def test_training_beats_the_linear_codec_it_starts_from():
     """On the clips it trains on: whether it also does on others is a matter of minutes."""
     recipe = replace(
-        vae_tiny_without_augmentation(), num_steps=40, warmup_steps=5, crop_px=16,
-    )  # fmt: skip
+        vae_tiny(),
+        model=replace(
+            vae_tiny().model, widths=(16, 32), encoder_blocks=(1, 1), decoder_blocks=(1, 1)
+        ),
+        num_steps=60,
+        warmup_steps=5,
+        crop_px=24,
+        whole_fraction=0.0,
+        muon_learning_rate=0.05,
+        augment=AugmentSettings(
+            motion_probability=0.0,
+            speed_probability=0.0,
+            flip_probability=0.0,
+            colour_probability=0.0,
+        ),
+    )
     task = VAETask(recipe)
     batch = make_batch(num_clips=4)
     assert batch.video is not None
     task.fit_linear([batch.video])
     before = task.evaluate([batch])
     assert before["psnr"] == pytest.approx(before["psnr_linear"], abs=1e-3)
-    for step in range(40):
+    for step in range(60):
         task.train_step(batch, torch.Generator().manual_seed(step), step)
     after = task.evaluate([batch])
     assert after["psnr_linear"] == before["psnr_linear"]
-    assert after["psnr"] > before["psnr"] + 0.2
+    assert after["psnr"] > before["psnr"] + 0.5
     assert after["figure_psnr"] > before["figure_psnr"]
     assert set(after) >= {"psnr_first", "psnr_window_0", "psnr_window_3", "latent_std"}
 
