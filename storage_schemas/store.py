@@ -65,6 +65,13 @@ class Store:
         """Create or replace an object from a file, without holding it in memory."""
         self._backend.write_file(_checked(key), path)
 
+    def link(self, key: str, new_key: str) -> None:
+        """Give an object a second key without moving its bytes through here.
+
+        Later writes or deletes of either key leave the other as it is.
+        """
+        self._backend.link(_checked(key), _checked(new_key))
+
     def put_new(self, key: str, data: bytes) -> bool:
         """Create an object; of several writers of different bytes exactly one succeeds.
 
@@ -123,6 +130,13 @@ class _Folder:
             shutil.copyfile(path, temporary)
             _sync(temporary)
             self._rename(temporary, key)
+
+    def link(self, key: str, new_key: str) -> None:
+        source = self.local_path(key)
+        with self._temporary() as temporary:
+            # Safe because objects are only ever replaced whole, never changed in place.
+            temporary.hardlink_to(source)
+            self._rename(temporary, new_key)
 
     def put_new(self, key: str, data: bytes) -> bool:
         target = self._parent_made(key)
@@ -229,6 +243,10 @@ class _Bucket:
     def write_file(self, key: str, path: Path) -> None:
         with _as_os_error(key):
             self.client.upload_file(str(path), self.bucket, self.prefix + key)
+
+    def link(self, key: str, new_key: str) -> None:
+        source = {"Bucket": self.bucket, "Key": self.prefix + key}
+        self._call("copy_object", new_key, CopySource=source)
 
     def put_new(self, key: str, data: bytes) -> bool:
         return self._conditional_put(key, data, IfNoneMatch="*")

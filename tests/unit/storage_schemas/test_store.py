@@ -126,6 +126,18 @@ def test_files_go_in_and_out_whole(store, tmp_path):
     assert store.local_path("shards/x/shard-000000.tar").read_bytes() == b"second"
 
 
+def test_a_link_survives_the_end_of_its_source(store):
+    store.write("a", b"first")
+    store.link("a", "deep/b")
+    store.link("a", "deep/b")
+    store.write("a", b"second")
+    assert store.read("deep/b") == b"first"
+    store.delete("a")
+    assert store.list() == ["deep/b"]
+    with pytest.raises(FileNotFoundError):
+        store.link("none", "c")
+
+
 def test_a_store_travels_to_other_processes(store):
     store.write("k", b"v")
     assert copy.deepcopy(store).read("k") == b"v"
