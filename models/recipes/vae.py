@@ -54,6 +54,8 @@ class VAERecipe:
     final_learning_rate: float = 0.01
     """Share of the learning rates at the end of the cosine."""
     clip_norm: float = 1.0
+    recompute: bool = False
+    """Run the network's stages again in backward instead of keeping what they computed."""
     ema_decay: float = 0.99
     weights: LossWeights = field(default_factory=LossWeights)
     gan_start: float = 0.5
@@ -157,6 +159,7 @@ def vae_full() -> VAERecipe:
         crop_px=256,
         crop_frames=33,
         whole_fraction=0.0,
+        recompute=True,
         learning_rate=5e-5,
         muon_learning_rate=0.0,
         warmup_steps=1000,

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from models.vae.layers import (
     CausalConv,
@@ -142,6 +143,7 @@ class Encoder(nn.Module):
     def __init__(self, config: VAEConfig):
         super().__init__()
         self.config = config
+        self.recompute = False
         kernels, outer = (config.kernel_t, config.kernel_t_outer), config.kernel_t_outer
         width = config.widths[0]
         self.conv_in = CausalConv(3 * config.stem_patch**2, width, (outer, 3), (1, 1))
@@ -170,8 +172,7 @@ class Encoder(nn.Module):
         """Mean and log-variance of the network alone."""
         x = fold(video, 1, self.config.stem_patch, first=is_first(stream))
         x = self.conv_in(x, stream)
-        for stage in self.stages:
-            x = stage(x, stream)
+        x = run_stages(self.stages, x, stream, self.recompute)
         mean, logvar = self.conv_out(F.silu(self.norm_out(x)), stream).float().chunk(2, dim=1)
         return mean, logvar.clamp(-30.0, 20.0)
 
@@ -182,6 +183,7 @@ class Decoder(nn.Module):
     def __init__(self, config: VAEConfig):
         super().__init__()
         self.config = config
+        self.recompute = False
         kernels, outer = (config.kernel_t, config.kernel_t_outer), config.kernel_t_outer
         width = config.widths[-1]
         self.conv_in = CausalConv(config.latent_channels, width, (outer, 3), (1, 1))
@@ -204,10 +206,19 @@ class Decoder(nn.Module):
     ) -> Float[Tensor, "b 3 t h w"]:
         """Video of the network alone."""
         x = self.conv_in(latent, stream)
-        for stage in self.stages:
-            x = stage(x, stream)
+        x = run_stages(self.stages, x, stream, self.recompute)
         x = self.conv_out(F.silu(self.norm_out(x)), stream).float()
         return unfold(x, 1, self.config.stem_patch, first=is_first(stream))
+
+
+def run_stages(stages: nn.ModuleList, x: Tensor, stream: Stream | None, recompute: bool) -> Tensor:
+    """Run the stages in order; with `recompute`, backward runs each again and keeps only inputs."""
+    for stage in stages:
+        if recompute and stream is None and torch.is_grad_enabled():
+            x = checkpoint(stage, x, None, use_reentrant=False)
+        else:
+            x = stage(x, stream)
+    return x
 
 
 def middle(width: int, groups: int, kernels_t: tuple[int, int]) -> list[nn.Module]:

@@ -44,12 +44,15 @@ class VAETask:
         """Build the networks, seeded by the recipe, their optimisers and the average."""
         self.recipe = recipe
         self.device = torch.device(device)
-        with torch.random.fork_rng():
+        # Drawn on the CPU, so that every device starts alike; nothing is drawn for counting (meta).
+        birthplace = "meta" if self.device.type == "meta" else "cpu"
+        with torch.random.fork_rng(devices=[]), torch.device(birthplace):
             torch.manual_seed(recipe.seed)
             self.vae = VideoVAE(recipe.model).to(self.device)
             self.module = Objective(
                 self.vae, recipe.weights, recipe.discriminator_width, perceptual
             ).to(self.device)
+        self.vae.encoder.recompute = self.vae.decoder.recompute = recipe.recompute
         self.average = copy.deepcopy(self.vae).requires_grad_(False)
         self.codec: LinearCodec | None = copy.deepcopy(self.average.linear)
         self.is_fitted = False

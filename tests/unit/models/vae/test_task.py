@@ -79,6 +79,16 @@ def test_resuming_gives_the_same_numbers_and_weights():
         assert torch.equal(value, resumed.weights()[name]), name
 
 
+def test_recomputing_changes_no_number():
+    plain, saving = VAETask(DEBUG), VAETask(replace(DEBUG, recompute=True))
+    assert run(plain, 0, 2) == run(saving, 0, 2)
+
+
+def test_full_size_task_is_counted_without_memory():
+    task = VAETask(vae_full(), "meta")
+    assert sum(p.numel() for p in task.vae.parameters()) == 246_477_475
+
+
 def test_published_weights_are_those_of_a_plain_model():
     task = VAETask(DEBUG)
     run(task, 0, 1)
