@@ -56,8 +56,8 @@ def attend(
         # bfloat16: the backward pass on CPU is 5x slower than float32, and distances reach 1e2.
         with torch.autocast(q.device.type, enabled=False):
             exact = torch.promote_types(q.dtype, torch.float32)
-            parts = (part.to(exact) for part in (q, k, v))
-            return _attend(*parts, key_is_valid, distance, sink).to(q.dtype)
+            out = _attend(q.to(exact), k.to(exact), v.to(exact), key_is_valid, distance, sink)
+            return out.to(q.dtype)
     return _attend(q, k, v, key_is_valid, distance, sink)
 
 
