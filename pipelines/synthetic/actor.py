@@ -55,9 +55,9 @@ def shipped_body() -> BodyModel:
     return BodyModel.load()
 
 
-@lru_cache(maxsize=16)
-def _character(seed: int) -> Character:
-    return make_character(seed, shipped_body())
+@lru_cache(maxsize=32)
+def _character(seed: int, texture_px: int) -> Character:
+    return make_character(seed, shipped_body(), texture_px)
 
 
 def vertex_normals(
@@ -113,9 +113,9 @@ def place_motion(
     )
 
 
-def make_actor(spec: PersonSpec, fps: float, num_frames: int) -> Actor:
-    """Dress a person and let it move."""
-    body, character = shipped_body(), _character(spec.character)
+def make_actor(spec: PersonSpec, fps: float, num_frames: int, texture_px: int = 512) -> Actor:
+    """Dress a person and let it move; `texture_px` is the side of the skin's texture."""
+    body, character = shipped_body(), _character(spec.character, texture_px)
     skeleton = Skeleton.of(body, character.betas)
     motion = make_motion(spec, fps, num_frames, skeleton)
     motion = place_motion(motion, skeleton, spec.heading_deg, spec.place_m)

@@ -280,7 +280,7 @@ def _round(value: float) -> float:
 
 def _sample_camera(rng: np.random.Generator, settings: SceneSettings) -> CameraSpec:
     kind = str(rng.choice(settings.camera_kinds))
-    fill = 0.95 if settings.framing == "fill" else _round(rng.uniform(0.45, 0.95))
+    fill = 0.97 if settings.framing == "fill" else _round(rng.uniform(0.45, 0.95))
     arc = rng.uniform(25.0, 90.0) * rng.choice([-1.0, 1.0]) if kind == "orbit" else 0.0
     travel = rng.uniform(0.4, 1.4) * rng.choice([-1.0, 1.0]) if kind == "dolly" else 0.0
     return CameraSpec(

@@ -120,7 +120,7 @@ SHADERS = {
 
 @cache
 def _program(name: str, is_cutout: bool) -> moderngl.Program:
-    """A compiled pair of shaders, one object per arguments; the cut-out variant drops fragments where alpha is low."""
+    """Compiled shaders, one object per arguments; the cut-out variant drops low alpha."""
     texts = [(Path(__file__).parent / "shaders" / file).read_text() for file in SHADERS[name]]
     if is_cutout:
         texts = [text.replace("#version 330", "#version 330\n#define CUTOUT") for text in texts]
@@ -279,21 +279,16 @@ class OpenGLRenderer:
 
     def _make_targets(self) -> None:
         context, size = self._context, (self.width, self.height)
-        samples = min(4, context.max_samples)
-        many = [
-            context.renderbuffer(size, 4, samples=samples),
-            context.depth_renderbuffer(size, samples=samples),
-        ]
-        self._colour_target = context.framebuffer([many[0]], many[1])
-        single = context.renderbuffer(size, 4)
-        self._resolved = context.framebuffer([single])
+        self._colour = context.texture((2 * self.width, 2 * self.height), 4)
+        colour_depth = context.depth_renderbuffer(self._colour.size)
+        self._colour_target = context.framebuffer([self._colour], colour_depth)
         truth = [
             context.renderbuffer(size, 4, dtype="f4"),
             context.renderbuffer(size, 1),
             context.depth_renderbuffer(size),
         ]
         self._truth_target = context.framebuffer(truth[:2], truth[2])
-        self._owned += [*many, self._colour_target, single, self._resolved]
+        self._owned += [self._colour, colour_depth, self._colour_target]
         self._owned += [*truth, self._truth_target]
 
     def _make_sky(self, panorama: np.ndarray) -> None:
@@ -377,9 +372,9 @@ class OpenGLRenderer:
         _write(_program("sky", False), "R_world_ndc", R.T @ np.linalg.inv(K) @ T_pixel_ndc)
         self._panorama.use(0)
         self._sky.render(moderngl.TRIANGLES)
-        self._context.copy_framebuffer(self._resolved, self._colour_target)
-        pixels = np.frombuffer(self._resolved.read(components=3, alignment=1), np.uint8)
-        return pixels.reshape(self.height, self.width, 3)
+        self._colour.build_mipmaps(0, 1)  # the next smaller level is the mean of 2 x 2
+        pixels = np.frombuffer(self._colour.read(level=1), np.uint8)
+        return pixels.reshape(self.height, self.width, 4)[..., :3]
 
     def _clip_matrix(self, K: np.ndarray, T_camera_world: np.ndarray) -> np.ndarray:
         return projection_matrix(K, self.width, self.height) @ T_camera_world
