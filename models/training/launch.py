@@ -6,13 +6,14 @@ continues from its own checkpoints in `out`, so a restart loses at most one inte
 
 import logging
 import os
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import ray.train
 import torch
-from ray.train import Checkpoint, FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from models.recipes import recipe_from_json, recipe_to_json
@@ -64,7 +65,7 @@ def launch(
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
         scaling_config=ScalingConfig(num_workers=num_workers, use_gpu=use_gpu),
         run_config=RunConfig(
-            name="ray",
+            name=f"ray-{uuid.uuid4().hex[:8]}",  # a name that returns would resume Ray's old state
             storage_path=str(out.absolute()),
             failure_config=FailureConfig(max_failures=max_failures),
             worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
