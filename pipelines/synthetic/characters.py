@@ -9,12 +9,26 @@ from models.body.model import BodyModel
 from pipelines.synthetic import garment, skin
 from pipelines.synthetic.fabric import paint_cloth
 from pipelines.synthetic.garment import Mannequin, Mesh
-from pipelines.synthetic.outfit import CUTS, Cloth, Outfit, Skirt, draw_outfit
+from pipelines.synthetic.outfit import (
+    CUTS,
+    Cloth,
+    Outfit,
+    Skirt,
+    draw_outfit,
+    looseness,
+    thickness_m,
+)
 from pipelines.synthetic.texture import Points, blend, edge, make_atlas, to_image
 
 CUT_MARGIN_M = 0.03
 """Cloth is painted this far beyond its edge, so that filtering meets no foreign colour."""
+MAX_SPAN_M = 0.02
+"""How far above the bottom of a hollow cloth may hang, beyond its thickness."""
+CUT_RAMP_M = 0.012
+"""Half width of the alpha ramp across a cut: two texels of 6 mm on the atlas at 512."""
 SKIRT_TOP_Y_M = -0.17
+SKIRT_HIDES_TO_M = 0.04
+"""Legs are left out down to this far above the hem."""
 CAP_THICKNESS_M = {"buzz": 0.004, "short": 0.011, "tousled": 0.018, "afro": 0.05}
 """Hair on the scalp; styles with hanging or bound hair have 9 mm."""
 
@@ -37,7 +51,8 @@ class MeshPart:
     uv: Float[np.ndarray, "verts 2"]
     """Texture position of each vertex in [0, 1]; (0, 0) is the upper left texel corner."""
     texture: UInt8[np.ndarray, "height width 4"]
-    """RGBA, sRGB; alpha is a cut-out mask (0 or 255): discard fragments below 128."""
+    """RGBA, sRGB; alpha is a cut-out: discard fragments below 128 (it ramps there, so that linear
+    filtering cuts a smooth line), draw all others opaque."""
     is_two_sided: bool = False
     """True for open cloth (skirt, hair sheets): draw both sides, flip the normal of back faces."""
 
@@ -57,17 +72,18 @@ class Tailor:
     """Makes characters on one body; prepares the body once (about a second)."""
 
     def __init__(self, body: BodyModel, texture_px: int):
-        self._mannequin = Mannequin(body)
         self._atlas = make_atlas(body, texture_px)
+        self._mannequin = Mannequin(body)
 
     def make(self, seed: int) -> Character:
         """The person of a seed."""
         rng = np.random.default_rng((seed, 0x15A4D))
         outfit = draw_outfit(rng)
         shaped = self._mannequin.shaped(outfit.betas)
-        parts, covers = self._cloths(outfit, shaped, rng)
+        parts, covers = self._cloths(outfit, rng)
         if outfit.skirt is not None:
             parts.append(self._skirt(outfit.skirt, outfit.betas, rng))
+            covers.append(self._under_skirt(outfit.skirt))
         parts += self._hair(outfit, shaped, rng)
         shoe = garment.shoes(self._mannequin, shaped, outfit.shoe_top_m, 0.007)
         parts.append(_part("shoes", shoe, _paint_shoe(outfit, rng)))
@@ -83,13 +99,15 @@ class Tailor:
         )
 
     def _cloths(
-        self, outfit: Outfit, shaped: np.ndarray, rng: np.random.Generator
+        self, outfit: Outfit, rng: np.random.Generator
     ) -> tuple[list[MeshPart], list[np.ndarray]]:
         """Parts of the cloths, and how deep inside each every body vertex lies."""
         parts, covers = [], []
         for cloth in outfit.cloths:
             inside_m = CUTS[cloth.name](self._mannequin.template, cloth)
-            mesh = garment.layer(self._mannequin, shaped, inside_m, cloth.thickness_m)
+            thickness = thickness_m(self._mannequin.template, cloth)
+            span_m = MAX_SPAN_M * looseness(self._mannequin.template, cloth)
+            mesh = garment.layer(self._mannequin, outfit.betas, inside_m, thickness, span_m)
             parts.append(_part(cloth.name, mesh, self._paint(cloth, rng), is_two_sided=True))
             covers.append(inside_m)
         return parts, covers
@@ -104,7 +122,13 @@ class Tailor:
         if cloth.name == "bottom":
             belt = edge(0.014 - np.abs(points[:, 1] - cloth.waist_y_m + 0.022), 0.002)
             colours = blend(colours, cloth.colours[0] * 0.35, belt)
-        return to_image(colours, inside_m > 0, self._atlas.size)
+        return to_image(colours, self._atlas.size, inside_m / CUT_RAMP_M)
+
+    def _under_skirt(self, skirt: Skirt) -> np.ndarray:
+        """How deep under the skirt each body vertex lies, metres."""
+        x, y, _ = self._mannequin.template.T
+        under = np.minimum(SKIRT_TOP_Y_M - y, y - skirt.hem_y_m - SKIRT_HIDES_TO_M)
+        return np.where(np.abs(x) < 0.3, under, -1.0)
 
     def _skirt(self, skirt: Skirt, betas: np.ndarray, rng: np.random.Generator) -> MeshPart:
         mesh = garment.skirt(self._mannequin, betas, SKIRT_TOP_Y_M, skirt.hem_y_m)
@@ -123,23 +147,23 @@ class Tailor:
             parts.append(_part("hair", mesh, sheet, is_two_sided=True))
         if style in ("bun", "ponytail"):
             tail_m = 0.0 if style == "bun" else 0.22
-            mesh = garment.tuft(self._mannequin, shaped, (0, 0.455, -0.035), 0.042, tail_m)
+            mesh = garment.tuft(self._mannequin, shaped, (0.0, 0.455, -0.035), 0.042, tail_m)
             parts.append(_part("hair", mesh, sheet, is_two_sided=True))
         if not has_hat:
-            parts.append(self._hair_cap(style, colour, shaped, rng))
+            parts.append(self._hair_cap(style, colour, outfit.betas, rng))
         return parts
 
     def _hair_cap(
-        self, style: str, colour: np.ndarray, shaped: np.ndarray, rng: np.random.Generator
+        self, style: str, colour: np.ndarray, betas: np.ndarray, rng: np.random.Generator
     ) -> MeshPart:
         template = self._mannequin.template
         inside_m = skin.hairline(template)
         inside_m = np.where(self._mannequin.ears | (template[:, 1] < 0.25), -1.0, inside_m)
-        thickness_m = CAP_THICKNESS_M.get(style, 0.009)
+        depth_m = CAP_THICKNESS_M.get(style, 0.009)
         lumps = 0.25 if style in ("tousled", "short") else 0.08
         uneven = 1 + lumps * garment.lumps(template, rng)
-        rise = 0.003 + thickness_m * uneven * edge(inside_m, 0.6 * thickness_m + 0.02)
-        mesh = garment.layer(self._mannequin, shaped, inside_m, rise, num_smoothings=2)
+        rise = 0.003 + depth_m * uneven * edge(inside_m, 0.6 * depth_m + 0.02)
+        mesh = garment.layer(self._mannequin, betas, inside_m, rise, 0.4 * rise)
         curl = 1.0 if style == "afro" else float(rng.uniform(0, 0.7))
         texture = skin.paint_hair_cap(self._atlas, colour, curl, rng)
         return _part("hair", mesh, texture, is_two_sided=True)
@@ -168,7 +192,7 @@ def _paint_skirt(skirt: Skirt, size: int, rng: np.random.Generator) -> np.ndarra
     hem_m = (1 - v) * (SKIRT_TOP_Y_M - skirt.hem_y_m)
     colours = paint_cloth(points, hem_m, skirt.pattern, skirt.colours, rng)
     pleats = 0.10 * np.cos(u * np.pi * 18) * edge(v, 0.6)
-    return to_image(colours * (1 + pleats)[:, None], hem_m > 0, size)
+    return to_image(colours * (1 + pleats)[:, None], size, hem_m / CUT_RAMP_M)
 
 
 def _paint_shoe(outfit: Outfit, rng: np.random.Generator, size: int = 64) -> np.ndarray:
@@ -185,7 +209,7 @@ def _paint_shoe(outfit: Outfit, rng: np.random.Generator, size: int = 64) -> np.
     colours = blend(colours, np.full(3, 0.9), 0.8 * lace)
     sole = np.full(3, rng.choice([0.93, 0.93, 0.1, 0.45]))
     colours = blend(colours, sole, edge(v - 0.74, 0.02))
-    return to_image(colours, np.ones(size * size, bool), size)
+    return to_image(colours, size)
 
 
 _TAILORS: dict[tuple[str, int], Tailor] = {}

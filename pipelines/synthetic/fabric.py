@@ -80,7 +80,7 @@ def _print(points: Points, rng: np.random.Generator, colours: np.ndarray) -> Col
     x, y, z = points.T
     u, v = x / 0.075, (y - 0.035) / 0.075
     kind = rng.integers(4)
-    cells = rng.random((6, 4)) < 0.5
+    cells = (rng.random((6, 4)) < 0.5).astype(float)
     if kind == 0:
         shape = edge(1 - np.hypot(u, v), 0.08)
     elif kind == 1:
@@ -142,7 +142,7 @@ def paint_cloth(
     """
     cloth = PATTERNS[pattern](points, rng, colours)
     stretched = points * np.array([1, 0.55, 1], np.float32)
-    folds = 0.05 * waves(stretched, rng, 0.11) + 0.035 * waves(points, rng, 0.045)
+    folds = 0.03 * waves(stretched, rng, 0.14) + 0.02 * waves(stretched, rng, 0.05)
     weave = 0.02 * waves(points, rng, 0.006, 4)
     crease = edge(0.02 - np.abs(np.hypot(np.abs(points[:, 0]) - 0.17, points[:, 1] - 0.09)), 0.05)
     hem = 0.16 * edge(0.014 - inside_m, 0.003) + 0.2 * edge(

@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse
 from jaxtyping import Bool, Float, Int
-from scipy.spatial import ConvexHull, cKDTree
+from scipy.spatial import ConvexHull, KDTree
 
 from models.body import model as body_model
-from models.body.files import expand_weights
 from models.body.model import BodyModel
-from pipelines.synthetic.texture import waves
+from pipelines.synthetic.texture import edge, waves
 from storage_schemas.arrays import read_npz
 
 GARMENTS_PATH = Path(body_model.__file__).with_name("free_garments.npz")
@@ -24,7 +23,9 @@ CUT_MARGIN_M = 0.012
 """Triangles this far beyond a garment's edge stay in the mesh; the texture's alpha cuts them."""
 HIDDEN_DEPTH_M = 0.035
 """Skin this far inside a garment's edge is left out: it could only poke through."""
-HEAD, SPINE3, NECK = 15, 9, 12
+NUM_SMOOTHINGS = 40
+PELVIS, LEFT_HIP, RIGHT_HIP, LEFT_KNEE, RIGHT_KNEE = 0, 1, 2, 4, 5
+HEAD, SPINE3 = 15, 9
 
 Vertices = Float[np.ndarray, "verts 3"]
 EdgeDistance = Callable[[Float[np.ndarray, "points 3"]], Float[np.ndarray, "points"]]
@@ -57,7 +58,9 @@ class Mannequin:
         self.region_names = list(look["region_names"])
         self.ears = look["mask_ears"] > 100
         self.smoothing = self._smoothing()
-        self.tree = cKDTree(self.template)
+        self.smooth_template = self._smoothed(self.template)
+        self.smooth_shapedirs = self._smoothed(self.shapedirs.reshape(len(self.template), -1))
+        self.tree = KDTree(self.template)
         self.garments = read_npz(GARMENTS_PATH.read_bytes())
 
     def _smoothing(self) -> scipy.sparse.csr_matrix:
@@ -71,6 +74,16 @@ class Mannequin:
         links = ((links + links.T) > 0).astype(float)
         return scipy.sparse.diags(1 / np.asarray(links.sum(1)).ravel()) @ links
 
+    def _smoothed(self, values: Float[np.ndarray, "verts k"]) -> Float[np.ndarray, "verts k"]:
+        for _ in range(NUM_SMOOTHINGS):
+            values = self.smoothing @ values
+        return values
+
+    def draped(self, betas: Float[np.ndarray, "10"]) -> Vertices:
+        """Rest body averaged with its neighbours many times: how cloth spans it."""
+        shapedirs = self.smooth_shapedirs.reshape(self.shapedirs.shape)
+        return self.smooth_template + shapedirs @ betas
+
     def in_region(self, *names: str) -> Bool[np.ndarray, "verts"]:
         """Which vertices lie in any of the named regions."""
         return np.isin(self.region, [self.region_names.index(name) for name in names])
@@ -79,7 +92,9 @@ class Mannequin:
         """Rest body of a person."""
         return self.template + self.shapedirs @ betas
 
-    def carry(self, points: Vertices, shaped: Vertices) -> Vertices:
+    def carry(
+        self, points: Float[np.ndarray, "points 3"], shaped: Vertices
+    ) -> Float[np.ndarray, "points 3"]:
         """Move points placed on the neutral body to a shaped one, with the nearest skin."""
         distance, nearest = self.tree.query(points, k=8)
         weight = 1 / (distance + 1e-3)
@@ -135,27 +150,25 @@ def skin_mesh(
 
 def layer(
     mannequin: Mannequin,
-    shaped: Vertices,
+    betas: Float[np.ndarray, "10"],
     inside_m: Float[np.ndarray, "verts"],
-    thickness_m: Float[np.ndarray, "verts"] | float,
-    num_smoothings: int = 8,
+    thickness_m: Float[np.ndarray, "verts"],
+    span_m: Float[np.ndarray, "verts"],
 ) -> Mesh:
-    """A shell over part of the body: smoothed, then pushed out to at least the thickness.
+    """A shell over part of the body, on its texture atlas.
 
     Args:
         mannequin: The neutral body.
-        shaped: The person's rest body.
+        betas: The person's shape.
         inside_m: Distance of each body vertex from the edge, positive inside.
-        thickness_m: Least distance from the skin along its normal.
-        num_smoothings: Passes of averaging with neighbours; cloth spans hollows.
+        thickness_m: Least distance of each body vertex' shell from the skin along its normal.
+        span_m: How far above the bottom of a hollow the shell may hang beyond its thickness,
+            metres, per body vertex.
     """
+    shaped = mannequin.shaped(betas)
     normal = vertex_normals(shaped, mannequin.faces)
-    smooth = shaped
-    for _ in range(num_smoothings):
-        smooth = mannequin.smoothing @ smooth
-    height = ((smooth - shaped) * normal).sum(1)
-    lift = np.maximum(height, 0) + thickness_m
-    cloth = shaped + normal * np.minimum(lift, np.maximum(thickness_m, 0.03))[:, None]
+    hollow = np.clip(((mannequin.draped(betas) - shaped) * normal).sum(1), 0, span_m)
+    cloth = shaped + normal * (thickness_m + hollow)[:, None]
     return _on_atlas(mannequin, cloth, (inside_m > -CUT_MARGIN_M)[mannequin.faces].any(1))
 
 
@@ -221,6 +234,21 @@ def join(parts: list[Mesh]) -> Mesh:
     )
 
 
+def _skirt_weights(points: Vertices) -> Float[np.ndarray, "verts 24"]:
+    """Hips at the waist, the thigh of each side further down, a little of the shins."""
+    x, y, _ = points.T
+    weights = np.zeros((len(points), 24))
+    left = edge(x + 0.12, 0.24)
+    leg = 0.95 * edge(-0.24 - y, 0.35)
+    shin = 0.8 * edge(-0.70 - y, 0.3)
+    weights[:, PELVIS] = 1 - leg
+    weights[:, LEFT_HIP], weights[:, RIGHT_HIP] = leg * left, leg * (1 - left)
+    for hip, knee in ((LEFT_HIP, LEFT_KNEE), (RIGHT_HIP, RIGHT_KNEE)):
+        weights[:, knee] = weights[:, hip] * shin
+        weights[:, hip] *= 1 - shin
+    return weights
+
+
 def skirt(
     mannequin: Mannequin, betas: Float[np.ndarray, "10"], top_y_m: float, hem_y_m: float
 ) -> Mesh:
@@ -238,8 +266,7 @@ def skirt(
     faces = data["uv_faces"].astype(int)
     # The back seam joins u = 1 to u = 0; the textures of skirts are mirror images about it.
     uv = np.stack([1 - 2 * np.abs(around - 0.5), down], -1)
-    weights = expand_weights(data["weights_joint"], data["weights_value"])
-    mesh = Mesh(vertices=vertices[ids], weights=weights[ids], faces=faces, uv=uv)
+    mesh = Mesh(vertices=vertices[ids], weights=_skirt_weights(rest[ids]), faces=faces, uv=uv)
     return _compact(mesh, (down[faces] < 1.15).any(1))
 
 
@@ -271,8 +298,8 @@ def curtain(mannequin: Mannequin, shaped: Vertices, length_m: float) -> Mesh:
     y = 0.47 - down * (0.47 - bottom)
     drop = np.clip((0.40 - y) / 0.25, 0, 1)
     bulge = np.sin(np.clip((0.50 - y) / 0.10, 0, 1) * np.pi / 2)
-    x = np.sin(angle) * (0.060 + 0.035 * bulge + 0.012 * drop)
-    z = 0.078 + np.cos(angle) * (0.078 + 0.033 * bulge) - 0.055 * drop * backness
+    x = np.sin(angle) * (0.055 + 0.046 * bulge + 0.012 * drop)
+    z = 0.078 + np.cos(angle) * (0.070 + 0.050 * bulge) - 0.055 * drop * backness
     y = np.broadcast_to(y, x.shape)
     points = np.stack([x, y, z], -1).reshape(-1, 3)
     u, v = np.meshgrid(np.linspace(0, 1, columns), np.linspace(0, 1, rows))

@@ -4,16 +4,16 @@ Cuts are functions of the neutral rest body (body frame, metres): positive insid
 """
 
 import colorsys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
 from pipelines.synthetic.fabric import LEGS_BELOW_Y_M
 from pipelines.synthetic.skin import HAIR_COLOURS, SKIN_TONES, Face
-from pipelines.synthetic.texture import Points, Values
+from pipelines.synthetic.texture import Points, Values, edge
 
-NECK_M = np.array([0.0, 0.272, 0.045])
+NECK_M = np.array([0.0, 0.285, 0.058])
 ARMS_ABOVE_Y_M = 0.05
 HAIR_STYLES = ("bald", "buzz", "short", "tousled", "afro", "bob", "long", "bun", "ponytail")
 TOP_PATTERNS = (
@@ -39,6 +39,8 @@ class Cloth:
     hem_y_m: float = -0.30
     waist_y_m: float = -0.17
     cuff_y_m: float = -1.15
+    flare_m: float = 0.0
+    """Extra width where cloth hangs free: at cuffs, sleeve ends and the hem."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,7 @@ class Outfit:
 def inside_top(points: Points, cloth: Cloth) -> Values:
     """T-shirts, long sleeves, tank tops."""
     x, y, _ = points.T
-    below_neck = np.linalg.norm((points - NECK_M) * (1, 0.8, 1), axis=1) - cloth.collar_m
+    below_neck = np.linalg.norm((points - NECK_M) * (1, 0.72, 1), axis=1) - cloth.collar_m
     below_neck = np.where(y > 0.275, -np.abs(below_neck), below_neck)
     if cloth.sleeve_x_m < 0.18:
         hole = cloth.sleeve_x_m + 0.9 * np.clip(0.09 - y, 0, 0.1)
@@ -99,6 +101,24 @@ def inside_hat(points: Points, cloth: Cloth) -> Values:
     return np.where(y > 0.27, y - 0.437 - 0.22 * (z - 0.15), -1.0)
 
 
+def looseness(points: Points, cloth: Cloth) -> Values:
+    """0 where a cloth lies on the skin (around the neck), 1 where it spans hollows."""
+    from_neck = np.linalg.norm((points - NECK_M) * (1, 0.72, 1), axis=1) - cloth.collar_m
+    is_near_neck = (points[:, 1] > ARMS_ABOVE_Y_M) & (cloth.name in ("top", "jacket"))
+    return np.where(is_near_neck, edge(from_neck + 0.01, 0.05), 1.0)
+
+
+def thickness_m(points: Points, cloth: Cloth) -> Values:
+    """Distance of a cloth from the skin: thin at the collar, wide where it hangs free."""
+    x, y, _ = points.T
+    if cloth.name == "hat":
+        return np.full(len(points), cloth.thickness_m)
+    if cloth.name == "bottom":
+        return cloth.thickness_m + cloth.flare_m * np.clip((-0.5 - y) / 0.5, 0, 1)
+    hangs = np.maximum(np.clip((np.abs(x) - 0.2) / 0.12, 0, 1), np.clip((0.02 - y) / 0.3, 0, 1))
+    return cloth.thickness_m * (0.45 + 0.55 * looseness(points, cloth)) + cloth.flare_m * hangs
+
+
 CUTS = {"top": inside_top, "jacket": inside_jacket, "bottom": inside_bottom, "hat": inside_hat}
 
 
@@ -127,9 +147,10 @@ def _draw_top(rng: np.random.Generator) -> Cloth:
         pattern=str(rng.choice(TOP_PATTERNS)),
         colours=_colours(rng, "top"),
         thickness_m=float(rng.uniform(0.0145, 0.016)),
-        collar_m=float(rng.uniform(0.085, 0.115 if sleeve_x_m > 0.2 else 0.13)),
+        collar_m=float(rng.uniform(0.088, 0.11 if sleeve_x_m > 0.2 else 0.13)),
         sleeve_x_m=float(sleeve_x_m),
         hem_y_m=float(rng.uniform(-0.36, -0.27)),
+        flare_m=float(rng.uniform(0.0, 0.014)) if sleeve_x_m < 0.5 else 0.0,
     )
 
 
@@ -138,8 +159,9 @@ def _draw_jacket(rng: np.random.Generator) -> Cloth:
         name="jacket",
         pattern=str(rng.choice(["plain", "denim", "plaid", "camouflage"])),
         colours=_colours(rng, "bottom"),
-        thickness_m=0.026,
-        collar_m=0.088,
+        thickness_m=0.025,
+        collar_m=0.092,
+        flare_m=0.006,
         sleeve_x_m=float(rng.uniform(0.63, 0.67)),
         hem_y_m=float(rng.uniform(-0.40, -0.25)),
     )
@@ -154,13 +176,14 @@ def _draw_bottom(rng: np.random.Generator) -> Cloth:
         thickness_m=float(rng.uniform(0.010, 0.013)),
         waist_y_m=-0.16,
         cuff_y_m=float(rng.uniform(-1.16, -1.12) if is_long else rng.uniform(-0.72, -0.56)),
+        flare_m=float(rng.choice([0.0, 0.01, 0.02, 0.03]) if is_long else 0.05),
     )
 
 
 def _draw_face(rng: np.random.Generator, is_masculine: bool, has_bare_legs: bool) -> Face:
     place = rng.uniform(0, len(SKIN_TONES) - 1)
     tone = np.array([np.interp(place, range(len(SKIN_TONES)), c) for c in SKIN_TONES.T])
-    tone = np.clip(tone * rng.normal(1, 0.03, 3), 0.05, 1)
+    tone = np.clip(tone * rng.normal(1, 0.015, 3), 0.05, 1)
     dark_share = np.clip(place / 6, 0, 1)
     chances = np.array([0.2, 0.2, 0.18, 0.12, 0.06, 0.08, 0.06, 0.04, 0.03, 0.015, 0.015])
     chances[4:7] *= 1 - dark_share
@@ -204,6 +227,7 @@ def draw_outfit(rng: np.random.Generator) -> Outfit:
     cloths = [] if skirt else [bottom]
     cloths.append(top)
     if skirt is None and rng.random() < 0.22:
+        cloths[-1] = replace(top, flare_m=0.0)
         cloths.append(_draw_jacket(rng))
     if rng.random() < 0.1:
         cloths.append(Cloth(name="hat", pattern=str(rng.choice(["plain", "stripes_across"])),

@@ -138,7 +138,7 @@ def paint_skin(
     colours = blend(colours, np.array([0.30, 0.09, 0.09]), inner.astype(np.float32))
     ground = points[:, 1].min()
     sock = edge(ground + face.sock_top_m - points[:, 1], 0.004) * (face.sock_top_m > 0)
-    return to_image(blend(colours, face.sock, sock), np.ones(len(points), bool), atlas.size)
+    return to_image(blend(colours, face.sock, sock), atlas.size)
 
 
 def paint_eye(rng: np.random.Generator, size: int = 64) -> UInt8[np.ndarray, "size size 4"]:
@@ -153,22 +153,25 @@ def paint_eye(rng: np.random.Generator, size: int = 64) -> UInt8[np.ndarray, "si
     eye = blend(eye, iris, edge(0.0060 - radius, 0.0006))
     eye = blend(eye, np.array([0.02, 0.02, 0.02]), edge(0.0027 - radius, 0.0005))
     highlight = edge(0.0013 - np.hypot(x.ravel() + 0.0022, y.ravel() + 0.0022), 0.0005)
-    return to_image(blend(eye, np.ones(3), 0.9 * highlight), np.ones(size * size, bool), size)
+    return to_image(blend(eye, np.ones(3), 0.9 * highlight), size)
 
 
 def paint_hair_cap(
     atlas: Atlas, colour: Float[np.ndarray, "3"], curl: float, rng: np.random.Generator
 ) -> UInt8[np.ndarray, "size size 4"]:
     """Hair on the scalp, cut along an uneven hairline; `curl` 0 combed strands, 1 tight curls."""
-    points = atlas.position
+    near = (hairline(atlas.position) > -0.03) & (atlas.position[:, 1] > 0.25)
+    points = atlas.position[near]
     angle = np.arctan2(points[:, 0], points[:, 2] - HEAD_AXIS_Z_M)
     combed = strands(angle, rng, 110) + 0.5 * waves(points, rng, 0.03)
     curls = waves(points, rng, 0.010) + waves(points, rng, 0.02)
-    shade = (1 - curl) * combed + curl * curls
+    colours = np.tile(colour, (len(near), 1))
+    colours[near] = _strand_colours(colour, (1 - curl) * combed + curl * curls)
     uneven = 0.0035 * strands(angle, rng, 140)
-    inside = hairline(points) + uneven
-    is_opaque = (inside > 0) & (points[:, 1] > 0.25) & (atlas.masks["ears"] < 0.4)
-    return to_image(_strand_colours(colour, shade), is_opaque, atlas.size)
+    not_ear = 0.02 * (0.4 - atlas.masks["ears"][near])
+    inside_m = np.full(len(near), -1.0)
+    inside_m[near] = np.minimum(hairline(points) + uneven, not_ear)
+    return to_image(colours, atlas.size, inside_m / 0.004)
 
 
 def _strand_colours(colour: Float[np.ndarray, "3"], shade: Values) -> Colours:
@@ -177,11 +180,11 @@ def _strand_colours(colour: Float[np.ndarray, "3"], shade: Values) -> Colours:
 
 
 def paint_hair_sheet(
-    colour: Float[np.ndarray, "3"], rng: np.random.Generator, size: int = 128
+    colour: Float[np.ndarray, "3"], rng: np.random.Generator, size: int = 256
 ) -> UInt8[np.ndarray, "size size 4"]:
     """Hair hanging down: strands along v, ragged tips at v = 1."""
     v, u = (np.indices((size, size)) + 0.5).reshape(2, -1).astype(np.float32) / size
     angle = u * 2 * np.pi + 0.25 * np.sin(v * 5)
-    shade = strands(angle, rng, 110) + 0.25 * np.cos(v * 11 + strands(angle, rng, 12))
-    tips = 0.95 + 0.035 * strands(u * 2 * np.pi, rng, 100)
-    return to_image(_strand_colours(colour, shade), v < tips, size)
+    shade = strands(angle, rng, 48) + 0.25 * np.cos(v * 11 + strands(angle, rng, 12))
+    tips = 0.95 + 0.035 * strands(u * 2 * np.pi, rng, 60)
+    return to_image(_strand_colours(colour, shade), size, (tips - v) * size)

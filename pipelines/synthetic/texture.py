@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from einops import rearrange, repeat
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from scipy.ndimage import distance_transform_edt
 
 from models.body.model import BodyModel
@@ -70,7 +70,7 @@ def make_atlas(body: BodyModel, size: int) -> Atlas:
     uv_faces = look["uv_faces"].astype(int)
     face_of, weight_of = _cover(look["uv"][uv_faces] * size, size)
     nearest = distance_transform_edt(face_of < 0, return_distances=False, return_indices=True)
-    rows, columns = nearest.reshape(2, -1)
+    rows, columns = np.asarray(nearest).reshape(2, -1)
     weights = weight_of[rows, columns]
     vertices = look["uv_vertex"].astype(int)[uv_faces[face_of[rows, columns]]]
 
@@ -125,9 +125,17 @@ def blend(
 
 
 def to_image(
-    colours: Colours, is_opaque: Bool[np.ndarray, "texels"], size: int
+    colours: Colours, size: int, inside: Float[np.ndarray, "texels"] | None = None
 ) -> UInt8[np.ndarray, "size size 4"]:
-    """RGBA image of texels in row-major order."""
+    """RGBA image of texels in row-major order.
+
+    Args:
+        colours: sRGB in [0, 1].
+        size: Side of the image.
+        inside: Signed distance from the cut, 1 per texel or so; the alpha passes 128 at zero with
+            a ramp, so that filtered lookups cut a smooth line. None: opaque.
+    """
     rgb = np.clip(colours * 255 + 0.5, 0, 255).astype(np.uint8)
-    alpha = np.where(is_opaque, 255, 0).astype(np.uint8)
+    ramp = np.full(len(rgb), 1.0) if inside is None else np.clip(inside, -1, 1)
+    alpha = (127.5 + 127.5 * ramp).astype(np.uint8)
     return rearrange(np.column_stack([rgb, alpha]), "(h w) c -> h w c", h=size)
