@@ -99,7 +99,7 @@ def vae_tiny() -> VAERecipe:
 
 
 def vae_tiny_regularised() -> VAERecipe:
-    """With the paper's image-decoding regularisation; a fifth slower."""
+    """With the paper's image-decoding regularisation; about a third slower."""
     recipe = vae_tiny()
     weights = replace(recipe.weights, image_decoding=0.5)
     return replace(recipe, name="vae_tiny_regularised", weights=weights)

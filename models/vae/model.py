@@ -235,7 +235,7 @@ class VideoVAE(nn.Module):
 
     `forward` takes whole clips at once and is for training. `encode` and `decode` run in fixed
     steps (frame 0, then one latent's frames at a time), so that any chunking gives the same bits
-    and memory does not grow with length.
+    and, for a frozen model or under `torch.no_grad`, memory does not grow with length.
     """
 
     def __init__(self, config: VAEConfig):
