@@ -186,10 +186,10 @@ def _one_foot(
     end = _rolled_ankle(skeleton, side, there[0], there[1], down)
     ahead = (s - 0.8 * np.sin(2 * np.pi * s) / (2 * np.pi))[:, None]
     moving = start + (end - start) * ahead
-    moving[:, 1] += LIFT_M * (0.4 + 0.6 * stride) * np.sin(np.pi * s) ** 2
+    moving[:, 1] += LIFT_M * (0.4 + 0.6 * stride) * np.sin(np.pi * s**0.6)  # early: toes clear
     stood = _rolled_ankle(skeleton, side, there[0], there[1], roll)
     yaw = here[1] + (there[1] - here[1]) * _smooth(s)
-    toe_bend = np.where(in_air, -up * np.clip(1.0 - 3.0 * s, 0, 1) ** 2, -np.maximum(roll, 0.0))
+    toe_bend = np.where(in_air, -up * np.clip(1.0 - 1.8 * s, 0, 1), -np.maximum(roll, 0.0))
     ankles = np.where(in_air[:, None], moving, stood)
     return [ankles, yaw, pitch, toe_bend, (~in_air).astype(float)]
 

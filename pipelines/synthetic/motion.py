@@ -148,12 +148,12 @@ def _still_path() -> Path:
     return Path(times_s=np.array([-1e4, 1e4]), xz_m=np.zeros((2, 2)), yaw=np.zeros(2))
 
 
-def _columns(*columns: np.ndarray | float, like: np.ndarray) -> np.ndarray:
+def _columns(*columns: np.ndarray | float | int, like: np.ndarray) -> np.ndarray:
     return np.stack([np.broadcast_to(c, like.shape) for c in columns], axis=1).astype(float)
 
 
 def _drift(
-    rng: np.random.Generator, times_s: np.ndarray, scale: float, period_s: float = 2.5
+    rng: np.random.Generator, times_s: np.ndarray, scale: float | int, period_s: float = 2.5
 ) -> np.ndarray:
     """Slow wandering of about +-scale: life in a figure that stands still."""
     phase, rate = rng.uniform(0, 2 * np.pi, 3), rng.uniform(0.7, 1.6, 3) / period_s
@@ -232,7 +232,7 @@ def _hanging_arm(rng: np.random.Generator, times_s: np.ndarray) -> Arm:
 
 
 def _idle_trunk(rng: np.random.Generator, times_s: np.ndarray) -> Trunk:
-    def angles(pitch: float, yaw: float, roll: float) -> np.ndarray:
+    def angles(pitch: float | int, yaw: float | int, roll: float | int) -> np.ndarray:
         waves = (_drift(rng, times_s, scale) for scale in (pitch, yaw, roll))
         return _columns(*waves, like=times_s)
 
@@ -282,7 +282,11 @@ def squat(seed: int, times_s: Float[np.ndarray, "frames"], skeleton: Skeleton) -
 
 
 def _keyframed(
-    rng: np.random.Generator, times_s: np.ndarray, low: float, high: float, beat_s: float
+    rng: np.random.Generator,
+    times_s: np.ndarray,
+    low: float | int,
+    high: float | int,
+    beat_s: float,
 ) -> np.ndarray:
     """Smooth curve through random values in [low, high], one per beat, without overshoot."""
     first, last = np.floor(times_s.min() / beat_s) - 1, np.ceil(times_s.max() / beat_s) + 1
@@ -298,7 +302,7 @@ def dance(seed: int, times_s: Float[np.ndarray, "frames"], skeleton: Skeleton) -
     rng = np.random.default_rng(seed)
     beat = float(rng.uniform(0.45, 0.85))
 
-    def curve(low: float, high: float) -> np.ndarray:
+    def curve(low: float | int, high: float | int) -> np.ndarray:
         return _keyframed(rng, times_s, low, high, beat)
 
     arms = [

@@ -203,7 +203,7 @@ class SceneSettings:
 
     width: int = 128
     height: int = 128
-    fps: float = 24.0
+    fps: float | int = 24.0
     num_frames: int = 17
     num_people: tuple[int, int] = (1, 1)
     """Fewest and most people."""
@@ -269,7 +269,7 @@ def sample_scene(seed: int, settings: SceneSettings) -> SceneSpec:
         environment=environment,
         width=settings.width,
         height=settings.height,
-        fps=settings.fps,
+        fps=float(settings.fps),
         num_frames=settings.num_frames,
     )
 

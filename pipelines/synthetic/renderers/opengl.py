@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import moderngl
 import numpy as np
@@ -224,7 +224,7 @@ class OpenGLRenderer:
         self._set_lighting()
         self._draw_shadows(PROPS_SHADOW_UNIT, self._still)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "OpenGLRenderer":
         return self
 
     def __exit__(
