@@ -32,7 +32,7 @@ def launch(
     num_workers: int = 0,
     max_failures: int = 2,
 ) -> TrainResult:
-    """Train on `num_workers` processes; 0 runs the same function here without a cluster.
+    """Train on `num_workers` processes; 0 trains here, without Ray.
 
     Args:
         recipe: Resolved; its batch size must be a multiple of the workers.
@@ -45,18 +45,22 @@ def launch(
     Raises:
         ValueError: If the batch cannot be shared or `out` already holds a run.
     """
-    if num_workers and recipe.batch_size % num_workers:
+    if num_workers > 0 and recipe.batch_size % num_workers:
         raise ValueError(
             f"batch_size {recipe.batch_size} must be a multiple of the {num_workers} workers"
         )
     if not resume and any((out / "checkpoints").glob("step-*")):
         raise ValueError(f"{out} already holds a run; add --resume or choose another folder")
+    if num_workers == 0:
+        from models.train import run_recipe
+
+        return run_recipe(recipe, shards, out, resume)
     settings = {
         "recipe": recipe_to_json(recipe),
         "shards": [str(shard.absolute()) for shard in shards],
         "out": str(out.absolute()),
     }
-    if num_workers and not ray.is_initialized():
+    if not ray.is_initialized():
         _start_ray(num_workers)
     use_gpu = torch.cuda.is_available()
     trainer = TorchTrainer(
