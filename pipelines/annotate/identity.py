@@ -39,16 +39,17 @@ def link_cost(
     alike = similarity(
         np.mean([x.appearance() for x in a], axis=0), np.mean([x.appearance() for x in b], axis=0)
     )
+    if gap_s > settings.max_gap_s:
+        return None
     if gap_s > settings.short_gap_s:
-        # clothes of one colour are common, so more is asked the longer somebody was away
-        least = min(settings.min_similarity_long + 0.015 * (gap_s - settings.short_gap_s), 0.95)
-        return 1 - alike + 1.0 if alike >= least else None
+        return 1 - alike + 1.0 if alike >= settings.min_similarity_long else None
     size = max(last.observations[-1].size_px, first.observations[0].size_px)
     coast = min(gap, 0.3 * fps)
     expected = hips(last.observations[-1]) + last.velocity_px(at_end=True) * coast
     distance = float(np.hypot(*(hips(first.observations[0]) - expected))) / size
     reach = 0.3 + gap_s
-    if distance > reach or alike < settings.min_similarity:
+    is_brief = gap_s < settings.brief_gap_s and distance < 0.3
+    if distance > reach or (alike < settings.min_similarity and not is_brief):
         return None
     return 1 - alike + 0.5 * distance / reach
 

@@ -1,7 +1,6 @@
 """People in a clip: who is where in every frame, with keypoints and a soft mask."""
 
 import functools
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
@@ -12,6 +11,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from pipelines.annotate.backends.observation import Observation, PeopleBackend, Roi
 from pipelines.annotate.identity import drop_doubtful, link
 from pipelines.annotate.tracking import Tracker, TrackingSettings, Tracklet
+from storage_schemas.arrays import read_npz, write_npz
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,15 +49,12 @@ def people_to_npz(tracks: Sequence[PersonTrack]) -> bytes:
         for f in fields(PersonTrack)
         if tracks
     }
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    return buffer.getvalue()
+    return write_npz(arrays)
 
 
 def people_from_npz(data: bytes) -> list[PersonTrack]:
     """Inverse of `people_to_npz`."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
+    arrays = read_npz(data)
     if not arrays:
         return []
     missing = {f.name for f in fields(PersonTrack)} - set(arrays)

@@ -12,7 +12,7 @@ from pipelines.annotate.backends.observation import MASK_SIZE, Observation, Peop
 MAIN_JOINTS = np.array([0, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28])
 SHOULDERS, HIPS = [11, 12], [23, 24]
 COARSE_SCALES = (0.0, 1.0)
-MISSING_SCALES = ((0.0, 1.0), (0.66,))
+MISSING_SCALES = (0.66,)
 ALL_SCALES = (0.0, 1.0, 0.66, 0.45)
 
 
@@ -34,12 +34,18 @@ class TrackingSettings:
     """Mean distance of keypoints under which two observations are one person."""
     duplicate_overlap: float = 0.6
     """Share of the smaller mask inside the other one above which both are one person."""
+    min_steady_similarity: float = 0.35
+    """Colour similarity to one's last half second; less is another person or an occluder."""
+    brief_gap_s: float = 0.4
+    """Gap that motion alone may bridge."""
     short_gap_s: float = 1.0
     """Gap that motion and a rough colour match may bridge."""
-    min_similarity: float = 0.5
+    max_gap_s: float = 6.0
+    """Whoever was away longer is somebody new: two men in black, 30 s apart, were 0.95 alike."""
+    min_similarity: float = 0.55
     """Colour similarity to bridge a short gap."""
     min_similarity_long: float = 0.8
-    """Colour similarity to recognise a person who comes back later."""
+    """Colour similarity to recognise a person who comes back; strangers reached 0.78."""
     min_visible_s: float = 0.4
     """People seen for less are dropped."""
     min_hit_share: float = 0.4
@@ -195,8 +201,7 @@ class Tracker:
             has_lost = self._follow_all(t)
             is_key = t % self._key_interval == 0 or t == len(self._frames) - 1
             if is_key or t >= next_search:
-                turn = t // self._coarse_interval % 2
-                scales = MISSING_SCALES[turn] if self._is_somebody_missing(t) else COARSE_SCALES
+                scales = MISSING_SCALES if self._is_somebody_missing(t) else COARSE_SCALES
                 self._search(t, ALL_SCALES if is_key else scales)
                 next_search = t + self._coarse_interval
             elif has_lost or self._recently_lost(t):
@@ -228,8 +233,12 @@ class Tracker:
             if found is None:  # the velocity misled
                 found = self._continue(tracklet, t, last.next_roi, last)
             if found is not None:
+                look = appearance(self._frames[t], found)
+                recent = np.mean(tracklet.appearances[-15:], axis=0)
+                if similarity(look, recent) < self._settings.min_steady_similarity:
+                    continue
                 tracklet.observations.append(found)
-                tracklet.appearances.append(appearance(self._frames[t], found))
+                tracklet.appearances.append(look)
         self._end_duplicates(t)
         return len(self._active(t)) < len(before)
 

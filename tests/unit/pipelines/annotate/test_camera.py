@@ -1,0 +1,113 @@
+"""The ladder static, rotation, moving on textured scenes made here."""
+
+import cv2
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from pipelines.annotate.camera import (
+    R_CAMERA_WORLD_UPRIGHT,
+    assumed_intrinsics,
+    estimate_camera,
+    interpolate_poses,
+)
+
+HEIGHT, WIDTH = 180, 240
+
+
+def texture(height, width, seed=0):
+    coarse = np.random.default_rng(seed).integers(
+        0, 256, (height // 6, width // 6, 3), dtype=np.uint8
+    )
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def turning_film(angles_deg, K):
+    """A wall infinitely far away seen while turning; rotation vectors in degrees."""
+    wall, offset = (
+        texture(3 * HEIGHT, 3 * WIDTH),
+        np.array([[1, 0, -WIDTH], [0, 1, -HEIGHT], [0, 0, 1]]),
+    )
+    frames = []
+    for angle in angles_deg:
+        R = Rotation.from_rotvec(np.radians(angle)).as_matrix()
+        H = K @ R @ np.linalg.inv(K) @ offset
+        half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+        frames.append(cv2.warpPerspective(wall, np.linalg.inv(half) @ H @ half, (WIDTH, HEIGHT)))
+    return np.stack(frames)
+
+
+def no_people(frames):
+    return np.zeros(frames.shape[:3], bool)
+
+
+def test_still_camera_with_noise_and_a_passer_by_is_static():
+    rng = np.random.default_rng(1)
+    frames = np.repeat(texture(HEIGHT, WIDTH)[None], 20, axis=0)
+    frames = np.clip(frames + rng.normal(0, 4, frames.shape), 0, 255).astype(np.uint8)
+    people = no_people(frames)
+    for t in range(20):
+        frames[t, 60:150, 8 * t : 8 * t + 40] = 10
+        people[t, 60:150, 8 * t : 8 * t + 40] = True
+    camera, facts = estimate_camera(frames, people)
+    assert camera.kind == "static"
+    assert camera.is_metric
+    np.testing.assert_array_equal(
+        camera.T_camera_world[:, :3, :3], np.tile(R_CAMERA_WORLD_UPRIGHT, (20, 1, 1))
+    )
+    assert facts["camera_quality"] > 0.5
+
+
+def test_turning_camera_is_recovered_within_half_a_degree():
+    K = assumed_intrinsics(HEIGHT, WIDTH, 50.0)
+    angles = np.linspace(0, 1, 16)[:, None] * np.array([4.0, -14.0, 2.0])
+    frames = turning_film(angles, K)
+    camera, _ = estimate_camera(frames, no_people(frames), K)
+    assert camera.kind == "rotation"
+    R = camera.T_camera_world[:, :3, :3] @ camera.T_camera_world[0, :3, :3].T
+    error = Rotation.from_matrix(R).inv() * Rotation.from_rotvec(np.radians(angles))
+    assert np.degrees(error.magnitude()).max() < 0.5
+    assert "intrinsics given" in camera.source
+
+
+def test_slow_drift_is_not_static():
+    K = assumed_intrinsics(HEIGHT, WIDTH, 50.0)
+    frames = turning_film(np.linspace(0, 1, 20)[:, None] * np.array([0.0, 2.0, 0.0]), K)
+    assert estimate_camera(frames, no_people(frames), K)[0].kind == "rotation"
+
+
+def test_nothing_to_see_is_unknown_and_says_so():
+    frames = np.full((5, HEIGHT, WIDTH, 3), 200, np.uint8)
+    camera, facts = estimate_camera(frames, no_people(frames))
+    assert camera.kind == "unknown"
+    assert "texture" in camera.source
+    assert facts["camera_quality"] == 0.0
+
+
+def test_failed_reconstruction_is_unknown_never_a_pose():
+    frames = np.random.default_rng(0).integers(0, 256, (6, 96, 128, 3), dtype=np.uint8)
+    camera, facts = estimate_camera(frames, no_people(frames))
+    assert camera.kind == "unknown"
+    assert facts["camera_quality"] == 0.0
+    np.testing.assert_array_equal(
+        camera.T_camera_world, camera.T_camera_world[:1].repeat(6, axis=0)
+    )
+
+
+def test_interpolation_keeps_known_poses_and_goes_straight_between():
+    poses = np.tile(np.eye(4), (2, 1, 1))
+    poses[1, :3, :3] = Rotation.from_euler("y", 40, degrees=True).as_matrix()
+    poses[1, :3, 3] = -poses[1, :3, :3] @ [2.0, 0, 0]
+    dense = interpolate_poses(np.array([0, 4]), poses, 6)
+    np.testing.assert_allclose(dense[[0, 4]], poses, atol=1e-12)
+    np.testing.assert_allclose(dense[5], dense[4])
+    centre = -dense[2, :3, :3].T @ dense[2, :3, 3]
+    np.testing.assert_allclose(centre, [1.0, 0, 0], atol=1e-12)
+    turned = Rotation.from_matrix(dense[2, :3, :3]).as_rotvec(degrees=True)
+    np.testing.assert_allclose(turned, [0, 20, 0], atol=1e-9)
+
+
+def test_masks_of_other_size_are_refused():
+    frames = np.zeros((3, 64, 64, 3), np.uint8)
+    with pytest.raises(ValueError, match="people"):
+        estimate_camera(frames, np.zeros((3, 32, 32), bool))
