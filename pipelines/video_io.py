@@ -1,9 +1,10 @@
 """The only file that opens a video: probe, read, decode and encode, always upright RGB.
 
-Measured here: PyAV tells the truth about integrity and time but shows the stored orientation;
-decord rotates upright, seeks exactly and picks the best stream, but hands out frames of damaged
-files without a word, rounds times to float32 and refuses files without a duration. So PyAV checks
-and times every frame, decord reads pixels, and PyAV reads the few files that decord cannot.
+Measured here: PyAV tells the truth about integrity and time, reads in order three times faster
+than decord and in flat memory, but shows the stored orientation and has no frame numbers; decord
+seeks to a frame exactly, but hands out frames of damaged files without a word, rounds times to
+float32, and refuses files without a duration. So PyAV checks and times every frame and reads
+dense passes, decord reads scattered frames. Both give the same pixels (0 levels apart).
 """
 
 import io
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import av
 import cv2
@@ -26,8 +27,8 @@ GOP_FRAMES = 16
 """Longest distance between key frames of what we encode: bounds the cost of a random read."""
 MAX_PIXELS = 8192 * 8192
 """Larger pictures are refused before a single one is decoded."""
-CHUNK_BYTES = 64 << 20
-"""Decoded full-size bytes held at once while a file is read."""
+SPARSE_SHARE = 0.1
+"""Below this share of wanted frames it pays to seek."""
 MAX_MISSING_SHARE = 0.02
 """Share of declared frames that may be missing (edit lists hide a few) before a file counts as
 truncated."""
@@ -36,27 +37,15 @@ _BT709 = 1  # ITU-T H.273 code of primaries, transfer and matrix
 _CONTAINER_MARKS = (b"ftyp", b"FLV", b"\x1a\x45\xdf\xa3", b"RIFF")
 _IMAGE_FORMATS = ("image2", "gif", "apng", "webp")
 # Play lists would read whatever files they name; "tty" paints any .txt as a video.
-_TEXT_FORMATS = (
-    "hls",
-    "concat",
-    "dash",
-    "sdp",
-    "tty",
-    "mpsub",
-    "subviewer",
-    "srt",
-    "webvtt",
-    "lrc",
-)
+_TEXT_FORMATS = ("hls", "concat", "dash", "sdp", "tty", "srt", "webvtt", "mpsub", "subviewer")
 
 
 class VideoError(ValueError):
     """This file gives no usable video.
 
     Attributes:
-        reason: Short code: empty_file, not_a_video, broken_header,
-            no_video_stream, no_frames, damaged_stream,
-            truncated, no_timestamps, too_large.
+        reason: Short code: empty_file, not_a_video, broken_header, no_video_stream, no_frames,
+            damaged_stream, truncated, no_timestamps, too_large.
         detail: One sentence with the numbers.
     """
 
@@ -88,8 +77,8 @@ class VideoInfo:
     """Clockwise turn that makes the stored picture upright: 0, 90, 180 or 270."""
     codec: str
     pixel_format: str
-    decoder: Literal["decord", "pyav"]
-    """Which decoder gives the pixels: decord, or PyAV where decord cannot index the file."""
+    can_seek: bool
+    """Whether decord agrees on size and frame count, so that single frames can be sought."""
 
 
 def probe(path: Path) -> VideoInfo:
@@ -135,7 +124,7 @@ def probe(path: Path) -> VideoInfo:
             rotation_deg=rotation,
             codec=stream.codec_context.name,
             pixel_format=stream.codec_context.pix_fmt or "unknown",
-            decoder=_choose_decoder(path, (height, width), len(timestamps_ns)),
+            can_seek=_can_seek(path, (height, width), len(timestamps_ns)),
         )
 
 
@@ -159,7 +148,8 @@ def iterate_frames(
             f"{wanted[-1]}; sort them first"
         )
     unique, repeats = np.unique(wanted, return_counts=True)
-    read = _read_decord if info.decoder == "decord" else _read_pyav
+    is_sparse = len(unique) < SPARSE_SHARE * (unique[-1] + 1)
+    read = _seek_frames if info.can_seek and is_sparse else _read_in_order
     for frame, count in zip(read(info, unique), repeats, strict=True):
         resized = resize_area(frame, size_px) if size_px else frame
         for _ in range(count):
@@ -347,30 +337,28 @@ def _mean_fps(timestamps_ns: Int64[np.ndarray, " frames"], stream: Any) -> float
     return float(stream.average_rate or 1)
 
 
-def _choose_decoder(path: Path, size: tuple[int, int], count: int) -> Literal["decord", "pyav"]:
+def _can_seek(path: Path, size: tuple[int, int], count: int) -> bool:
     import decord
 
     try:
         reader = decord.VideoReader(str(path.absolute()), num_threads=1)
         # decord 0.6 cannot hand over some narrow widths (8, 16, 24, 48): reading one frame tells.
-        agrees = len(reader) == count and reader.get_batch([0]).asnumpy().shape[1:3] == size
+        return len(reader) == count and reader.get_batch([0]).asnumpy().shape[1:3] == size
     except (decord.DECORDError, RuntimeError):
-        return "pyav"
-    return "decord" if agrees else "pyav"
+        return False
 
 
-def _read_decord(
+def _seek_frames(
     info: VideoInfo, indices: Int64[np.ndarray, " n"]
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     import decord
 
     reader = decord.VideoReader(str(info.path.absolute()), num_threads=1)
-    step = max(1, CHUNK_BYTES // (info.width * info.height * 3))
-    for first in range(0, len(indices), step):
-        yield from reader.get_batch(indices[first : first + step].tolist()).asnumpy()
+    for index in indices.tolist():
+        yield reader.get_batch([index]).asnumpy()[0]
 
 
-def _read_pyav(
+def _read_in_order(
     info: VideoInfo, indices: Int64[np.ndarray, " n"]
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     wanted = iter(indices.tolist())
@@ -380,7 +368,8 @@ def _read_pyav(
         frames: Iterator[Any] = container.decode(stream)
         for index, frame in enumerate(frames):
             if index == target:
-                yield np.rot90(frame.to_ndarray(format="rgb24"), -info.rotation_deg // 90)
+                stored = frame.to_ndarray(format="rgb24")
+                yield np.ascontiguousarray(np.rot90(stored, -(info.rotation_deg // 90)))
                 target = next(wanted, None)
             if target is None:
                 return

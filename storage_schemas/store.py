@@ -14,7 +14,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ _TEMPORARY = ".tmp"  # names that begin with a dot are ours and never listed
 _CONFLICTS = {"PreconditionFailed", "ConditionalRequestConflict", "409", "412"}
 _MISSING = {"NoSuchKey", "NotFound", "404"}
 _CONFLICT_TRIES = 6
+_LEFTOVER_AGE_S = 24 * 3600
 
 
 class Store:
@@ -192,10 +193,20 @@ class _Folder:
         temporary.replace(target)
         _sync(target.parent)
 
-    @contextmanager
-    def _temporary(self) -> Iterator[Path]:
+    @cached_property
+    def _temporary_folder(self) -> Path:
         folder = self.root / _TEMPORARY
         folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.iterdir():
+            # Left by killed processes; a live write does not take a day.
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _LEFTOVER_AGE_S:
+                    path.unlink()
+        return folder
+
+    @contextmanager
+    def _temporary(self) -> Iterator[Path]:
+        folder = self._temporary_folder
         path = folder / uuid.uuid4().hex
         try:
             yield path

@@ -204,7 +204,6 @@ def _facts(info: VideoInfo) -> dict[str, Any]:
     return {
         "codec": info.codec,
         "pixel_format": info.pixel_format,
-        "decoder": info.decoder,
         "source_fps": info.fps,
         "source_frames": info.num_frames,
         "source_size_px": [info.height, info.width],

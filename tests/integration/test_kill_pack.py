@@ -51,4 +51,5 @@ def test_killed_and_run_again_equals_uninterrupted(root, tmp_path):
             read_packed(killed, "set")  # half a packing is no packing
     pack(killed, "set", settings=settings)
     assert killed.list() == whole.list()
-    assert all(killed.read(key) == whole.read(key) for key in whole.list())
+    differing = [key for key in whole.list() if killed.read(key) != whole.read(key)]
+    assert differing == []

@@ -187,3 +187,14 @@ def test_kill_in_the_middle_of_a_write_leaves_no_half_object(tmp_path):
         data = Store(tmp_path).read("big")
         assert data in (b"a" * 400_000, b"b" * 400_000)
         assert Store(tmp_path).list() == ["big"]
+
+
+def test_leftovers_of_killed_writes_go_after_a_day(tmp_path):
+    Store(tmp_path).write("a", b"1")
+    old, new = tmp_path / ".tmp/old", tmp_path / ".tmp/new"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    Store(tmp_path).write("b", b"2")
+    assert (old.exists(), new.exists()) == (False, True)
+    assert Store(tmp_path).list() == ["a", "b"]

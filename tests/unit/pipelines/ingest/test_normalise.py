@@ -23,7 +23,7 @@ def video(times_ns):
         rotation_deg=0,
         codec="h264",
         pixel_format="yuv420p",
-        decoder="decord",
+        can_seek=True,
     )
 
 
