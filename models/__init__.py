@@ -1,1 +1,1 @@
-"""Torch code: geometry, bodies, the video VAE, the ISA-DiT, training. Knows records, never folders."""
+"""Torch code: bodies, the video VAE, the ISA-DiT, training. Knows records, never folders."""

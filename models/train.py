@@ -26,8 +26,8 @@ from models.dit.task import DiTTask
 from models.recipes import find_recipe, recipe_to_json
 from models.recipes.dit import DiTRecipe
 from models.recipes.vae import VAERecipe
-from models.trained import RECIPE, WEIGHTS, read_recipe
-from models.training.checkpoint import save_weights
+from models.trained import RECIPE, WEIGHTS, read_recipe, weights_digest
+from models.training.checkpoint import load_weights, save_weights
 from models.training.loop import (
     Report,
     Task,
@@ -87,6 +87,7 @@ def run_recipe(
     out: Path,
     resume: bool = False,
     report: Report | None = None,
+    start: Path | None = None,
 ) -> TrainResult:
     """Train in this process, as one rank of the process group if there is one.
 
@@ -96,6 +97,7 @@ def run_recipe(
         out: Receives recipe, metrics, checkpoints and, at the end, `model.safetensors`.
         resume: Continue a run of the same recipe.
         report: Told of metrics and checkpoints.
+        start: Finished run of the same model whose weights a fresh run begins with.
 
     Raises:
         ValueError: If `out` holds a run of another recipe, or the shards lack what is needed.
@@ -111,12 +113,12 @@ def run_recipe(
     )  # fmt: skip
     task = TASKS[type(recipe)](recipe, pick_device())
     if ranks.is_first:
-        record_run(recipe, settings, out)
+        record_run(recipe, settings, out, start)
     result = train(
         task, loader, settings, out, resume,
         validation=validate(task, shards, recipe, settings),
         report=report,
-        prepare=lambda: fit_linear(task, dataset),
+        prepare=lambda: prepare(task, dataset, start),
     )  # fmt: skip
     if result.status == "finished":
         publish(task, out)
@@ -144,6 +146,28 @@ def validate(
     return measure
 
 
+def prepare(task: Any, dataset: ClipDataset, start: Path | None) -> None:
+    """Bring a fresh run to its first step: linear skip, then the weights it starts from."""
+    fit_linear(task, dataset)
+    if start is not None:
+        begin_with(task, start)
+
+
+def begin_with(task: Any, start: Path) -> None:
+    """Give a task the weights of a finished run of the same model.
+
+    Raises:
+        ValueError: If the run holds another model.
+    """
+    recorded = read_recipe(start)
+    if type(recorded) is not type(task.recipe) or recorded.model != task.recipe.model:
+        raise ValueError(
+            f"{start} holds {recorded.name}, whose model differs from {task.recipe.name}'s; start "
+            "from a run of the same model or from nothing"
+        )
+    task.begin_with(load_weights(start))
+
+
 def fit_linear(task: Any, dataset: ClipDataset) -> None:
     """Start a task that has a linear skip from the first clips of the data."""
     if isinstance(task, VAETask) and task.codec is not None:
@@ -160,11 +184,12 @@ def publish(task: Any, out: Path) -> None:
     LOG.info("weights %s in %s", digest, out / WEIGHTS)
 
 
-def record_run(recipe: Any, settings: TrainSettings, out: Path) -> None:
-    """What made this run: recipe, settings, commit, uncommitted changes, packages."""
+def record_run(recipe: Any, settings: TrainSettings, out: Path, start: Path | None = None) -> None:
+    """What made this run: recipe, settings, first weights, commit, changes, packages."""
     out.mkdir(parents=True, exist_ok=True)
     (out / RECIPE).write_text(recipe_to_json(recipe))
     (out / "settings.json").write_text(json.dumps(asdict(settings), indent=1))
+    (out / "start.txt").write_text(f"{weights_digest(start)} {start}\n" if start else "nothing\n")
     for name, command in (
         ("git_commit.txt", ["git", "rev-parse", "HEAD"]),
         ("git_diff.txt", ["git", "diff", "HEAD"]),
@@ -232,6 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", nargs="+", type=Path, required=True, help="shards or folders")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    parser.add_argument("--start", type=Path, help="finished run whose weights to begin with")
     parser.add_argument("--steps", type=int, help="length of the run, schedule included")
     parser.add_argument("--dry-run", action="store_true", help="print size, memory and time only")
     parser.add_argument("--workers", type=int, default=0, help="Ray Train workers; 0 trains here")
@@ -254,9 +280,11 @@ def _main(options: argparse.Namespace) -> int:
     if options.workers:
         from models.training.launch import launch
 
-        result = launch(recipe, shards, options.out, options.resume, options.workers)
+        result = launch(
+            recipe, shards, options.out, options.resume, options.workers, start=options.start
+        )
     else:
-        result = run_recipe(recipe, shards, options.out, options.resume)
+        result = run_recipe(recipe, shards, options.out, options.resume, start=options.start)
     shown = {name: round(value, 4) for name, value in result.metrics.items()}
     sys.stdout.write(json.dumps({"status": result.status, "step": result.step, **shown}) + "\n")
     return 0 if result.status == "finished" else 3

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -46,12 +47,25 @@ def read_conditions(batch: Batch, recipe: DiTRecipe, latent_std: Tensor) -> Cond
         bodies=Bodies(points_world=batch.points_world, is_visible=batch.person_visible),
         reference_latent=reference,
         reference_bodies=reference_bodies,
-        image_embedding=batch.image_embedding if recipe.model.embedding_width else None,
+        image_embedding=_image_embedding(batch, recipe),
         background_latent=background,
     )
     if batch.has_background is None:
         return conditions
     return conditions.keep({"background": batch.has_background})
+
+
+def _image_embedding(batch: Batch, recipe: DiTRecipe) -> Float[Tensor, "b e"] | None:
+    """The embedding if the model reads one."""
+    embedding, width = batch.image_embedding, recipe.model.embedding_width
+    if embedding is None or width is None:
+        return None
+    if embedding.shape[-1] != width:
+        raise ValueError(
+            f"image embeddings must have width {width}, got {embedding.shape[-1]}; encode with "
+            f"another embedder or set embedding_width in the recipe"
+        )
+    return embedding
 
 
 def _bodies_at(batch: Batch, frame: Tensor) -> ReferenceBodies:
@@ -117,6 +131,12 @@ class DiTTask:
             {"params": fixed, "weight_decay": 0.0},
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.99))
+
+    def begin_with(self, weights: Mapping[str, Tensor]) -> None:
+        """Start from the weights of a finished run, with the scale of its latents."""
+        self.module.load_state_dict(weights)
+        self.average.load_state_dict(weights)
+        self._is_scaled = True
 
     def train_step(self, batch: Batch, generator: torch.Generator, step: int) -> dict[str, float]:
         """One optimiser step; everything random comes from `generator`."""

@@ -31,6 +31,7 @@ def launch(
     resume: bool = False,
     num_workers: int = 0,
     max_failures: int = 2,
+    start: Path | None = None,
 ) -> TrainResult:
     """Train on `num_workers` processes; 0 trains here, without Ray.
 
@@ -41,6 +42,7 @@ def launch(
         resume: Continue the run in `out`.
         num_workers: One per GPU, or CPU processes where there is none.
         max_failures: Restarts of dead workers before giving up.
+        start: Finished run of the same model whose weights a fresh run begins with.
 
     Raises:
         ValueError: If the batch cannot be shared or `out` already holds a run.
@@ -59,6 +61,7 @@ def launch(
         "recipe": recipe_to_json(recipe),
         "shards": [str(shard.absolute()) for shard in shards],
         "out": str(out.absolute()),
+        "start": None if start is None else str(start.absolute()),
     }
     if not ray.is_initialized():
         _start_ray(num_workers)
@@ -87,7 +90,8 @@ def train_worker(settings: dict[str, Any]) -> None:
     shards = [Path(shard) for shard in settings["shards"]]
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
-    run_recipe(recipe, shards, Path(settings["out"]), resume=True, report=_report)
+    start = None if settings["start"] is None else Path(settings["start"])
+    run_recipe(recipe, shards, Path(settings["out"]), True, _report, start)
 
 
 def _report(step: int, metrics: dict[str, float], checkpoint: Path | None) -> None:

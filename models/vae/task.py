@@ -107,6 +107,11 @@ class VAETask:
                     dist.broadcast(parameter.data, 0)
         self.is_fitted = True
 
+    def begin_with(self, weights: Mapping[str, Tensor]) -> None:
+        """Start from the weights of a finished run instead of from nothing."""
+        self.vae.load_state_dict(weights)
+        self.average.load_state_dict(weights)
+
     def train_step(self, batch: Batch, generator: torch.Generator, step: int) -> dict[str, float]:
         """One step of the autoencoder and, once they are in, of the discriminators.
 

@@ -53,6 +53,7 @@ def make_batch(num=2, seed=0):
         background_latent=3.0 * randn(num, 16, 2, CELLS, CELLS),
         reference_latent=3.0 * randn(num, 16, CELLS, CELLS),
         reference_frame=torch.arange(num) % FRAMES,
+        image_embedding=randn(num, 64),
     )
 
 
@@ -166,6 +167,13 @@ def test_always_dropped_conditions_do_not_reach_the_loss(batch):
         make_batch(seed=7), latent_mean=batch.latent_mean, latent_logvar=batch.latent_logvar
     )
     assert train(DiTTask(recipe), batch, 0, 3) == train(DiTTask(recipe), other, 0, 3)
+
+
+def test_an_embedding_of_another_width_is_refused_with_the_way_out(batch):
+    with pytest.raises(ValueError, match="must have width 64, got 5"):
+        read_conditions(
+            replace(batch, image_embedding=torch.zeros(2, 5)), dit_debug(), torch.tensor(1.0)
+        )
 
 
 def test_pixels_without_latents_are_refused_with_the_way_out(batch):

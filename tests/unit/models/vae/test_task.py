@@ -15,7 +15,7 @@ from models.recipes.vae import (
     vae_full,
     vae_full_long,
     vae_tiny,
-    vae_tiny_regularised,
+    vae_tiny_unregularised,
     vae_tiny_without_augmentation,
 )
 from models.vae.losses import LossWeights
@@ -208,7 +208,7 @@ def test_learning_rate_warms_up_and_ends_low():
     "make",
     [
         vae_tiny,
-        vae_tiny_regularised,
+        vae_tiny_unregularised,
         vae_tiny_without_augmentation,
         vae_base,
         vae_full,
