@@ -1,0 +1,432 @@
+"""The `isa4d` command: one subcommand per step of the path, thin calls into the packages.
+
+Every command ends with one summary line whose counts add up, prints JSON instead with --json, and
+exits with 0 only on success. Heavy packages load inside the commands, so that --help is quick.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # Ray 2.60 turns token auth on by itself
+os.environ.setdefault("WDS_SECURE", "1")
+
+app = typer.Typer(
+    help="4D human video generation that anyone can train from raw footage.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+dataset_app = typer.Typer(help="Published dataset versions.", no_args_is_help=True)
+evaluate_app = typer.Typer(help="Numbers, with the settings that made them.", no_args_is_help=True)
+app.add_typer(dataset_app, name="dataset")
+app.add_typer(evaluate_app, name="evaluate")
+
+Root = Annotated[str, typer.Option(help="Data root: a folder or s3://bucket/prefix.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
+Workers = Annotated[int, typer.Option(help="Ray actors; 0 works in this process.")]
+
+
+def finish(summary: str, content: Mapping[str, Any], as_json: bool) -> None:
+    """The last line of a command."""
+    if as_json:
+        typer.echo(json.dumps({"summary": summary, **content}))
+    else:
+        Console().print(summary, highlight=False, markup=False, soft_wrap=True)
+
+
+def finish_stages(accountings: Sequence[Any], as_json: bool) -> None:
+    """The last lines of a command that ran stages; failures make it exit with 1."""
+    from dataclasses import asdict
+
+    summary = "\n".join(accounting.summary() for accounting in accountings)
+    finish(summary, {"stages": [asdict(accounting) for accounting in accountings]}, as_json)
+    if any(accounting.failed for accounting in accountings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """What is here, what is missing, and how to get it.
+
+    Example: isa4d doctor
+    """
+    from orchestration.doctor import examine
+
+    findings = examine()
+    missing = [finding for finding in findings if finding.is_needed and not finding.is_fine]
+    if not as_json:
+        for finding in findings:
+            mark = "ok  " if finding.is_fine else "MISS" if finding.is_needed else "-   "
+            typer.echo(f"{mark} {finding.what:18} {finding.detail}")
+    fine = sum(finding.is_fine for finding in findings)
+    optional = len(findings) - fine - len(missing)
+    summary = f"{len(findings)} checks = {fine} fine + {len(missing)} missing + {optional} optional"
+    finish(summary, {"missing": [finding.what for finding in missing]}, as_json)
+    if missing:
+        raise typer.Exit(1)
+
+
+@app.command()
+def render(
+    count: Annotated[int, typer.Option(help="Clips.")] = 16,
+    frames: Annotated[int, typer.Option(help="Frames per clip.")] = 17,
+    size: Annotated[int, typer.Option(help="Side of the square picture in pixels.")] = 128,
+    seed: Annotated[int, typer.Option(help="First seed.")] = 0,
+    people: Annotated[int, typer.Option(help="Most people in a clip.")] = 1,
+    mocap: Annotated[Path | None, typer.Option(help="Folder of BVH files to move them.")] = None,
+    root: Root = "data",
+    workers: Workers = 0,
+    as_json: Json = False,
+) -> None:
+    """Render synthetic clips with exact ground truth; the same seed gives the same clip.
+
+    Example: isa4d render --count 100 --frames 33 --size 256 --seed 7 --root data
+    """
+    from pipelines.synthetic.produce import render_clips
+    from pipelines.synthetic.scene import SceneSettings
+    from storage_schemas.store import Store
+
+    settings = SceneSettings(width=size, height=size, num_frames=frames, num_people=(1, people))
+    if mocap is not None:
+        settings = replace(settings, mocap_folder=mocap, motion_kinds=("mocap",))
+    seeds = range(seed, seed + count)
+    finish_stages([render_clips(Store(root), seeds, settings, workers)], as_json)
+
+
+@app.command()
+def ingest(
+    sources: Annotated[list[str], typer.Argument(help="Files, folders, globs, csv lists, s3://.")],
+    licence: Annotated[str, typer.Option(help="Licence of sources that state none.")] = "unknown",
+    root: Root = "data",
+    workers: Workers = 0,
+    as_json: Json = False,
+) -> None:
+    """Cut footage into clips; every source ends as kept, filtered or failed, with a reason.
+
+    Example: isa4d ingest footage/ 'more/*.mov' --licence CC-BY-4.0 --root data
+    """
+    from pipelines.ingest.stage import IngestSettings
+    from pipelines.ingest.stage import ingest as ingest_sources
+    from storage_schemas.store import Store
+
+    settings = IngestSettings(licence=licence)
+    finish_stages([ingest_sources(sources, Store(root), settings, workers)], as_json)
+
+
+@app.command()
+def annotate(
+    root: Root = "data",
+    backend: Annotated[list[str] | None, typer.Option(help="STAGE=NAME, repeatable.")] = None,
+    workers: Workers = 0,
+    as_json: Json = False,
+) -> None:
+    """Label ingested clips: people, camera, masks, background, points, bodies, quality.
+
+    Example: isa4d annotate --root data --backend people=mediapipe
+    """
+    from pipelines.annotate.clip import annotate_clips
+    from storage_schemas.store import Store
+
+    chosen: dict[str, str] = {}
+    for text in backend or []:
+        stage, mark, name = text.partition("=")
+        if not mark:
+            raise ValueError(f"--backend must be STAGE=NAME, got {text!r}")
+        chosen[stage] = name
+    finish_stages(annotate_clips(Store(root), backends=chosen, workers=workers), as_json)
+
+
+@app.command()
+def pack(
+    name: Annotated[str, typer.Argument(help="Name of the packed set.")] = "clips",
+    root: Root = "data",
+    workers: Workers = 0,
+    as_json: Json = False,
+) -> None:
+    """Write the labelled clips as WebDataset shards; the same clips give the same bytes.
+
+    Example: isa4d pack clips --root data
+    """
+    from dataclasses import asdict
+
+    from pipelines.pack import pack as pack_clips
+    from storage_schemas.store import Store
+
+    report = pack_clips(Store(root), name, workers=workers)
+    finish(report.summary(), {"accounting": asdict(report.accounting)}, as_json)
+
+
+@app.command()
+def publish(
+    name: Annotated[str, typer.Argument(help="Name of the data set.")],
+    packed: Annotated[str | None, typer.Option(help="Packed set; None: the same name.")] = None,
+    root: Root = "data",
+    as_json: Json = False,
+) -> None:
+    """Make the packed shards an immutable version.
+
+    Example: isa4d publish clips --root data
+    """
+    from storage_schemas.dataset import publish as publish_version
+    from storage_schemas.store import Store
+
+    manifest = publish_version(Store(root), name, packed)
+    finish(_describe(manifest), {"name": name, "version": manifest.version}, as_json)
+
+
+def _describe(manifest: Any) -> str:
+    splits = " + ".join(f"{count} {split}" for split, count in sorted(manifest.splits.items()))
+    size_mb = sum(shard.size_bytes for shard in manifest.shards) / 1e6
+    return (
+        f"{manifest.name}@{manifest.version}: {manifest.num_clips} clips = {splits}; "
+        f"{len(manifest.shards)} shards, {size_mb:.1f} MB, {manifest.created}"
+    )
+
+
+@dataset_app.command("list")
+def dataset_list(root: Root = "data", as_json: Json = False) -> None:
+    """Every data set with its versions, newest first.
+
+    Example: isa4d dataset list --root data
+    """
+    from storage_schemas.dataset import list_names, list_versions
+    from storage_schemas.store import Store
+
+    store = Store(root)
+    versions = [manifest for name in list_names(store) for manifest in list_versions(store, name)]
+    lines = [_describe(manifest) for manifest in versions]
+    names = len({manifest.name for manifest in versions})
+    lines.append(f"{names} data sets, {len(versions)} versions")
+    listed = [{"name": manifest.name, "version": manifest.version} for manifest in versions]
+    finish("\n".join(lines), {"versions": listed}, as_json)
+
+
+@dataset_app.command("verify")
+def dataset_verify(
+    reference: Annotated[str, typer.Argument(help="NAME or NAME@VERSION.")],
+    root: Root = "data",
+    as_json: Json = False,
+) -> None:
+    """Read every byte of a version again.
+
+    Example: isa4d dataset verify clips@2 --root data
+    """
+    from storage_schemas.dataset import read_manifest, verify
+    from storage_schemas.store import Store
+
+    store = Store(root)
+    manifest = read_manifest(store, reference)
+    verify(store, manifest)
+    finish(f"{_describe(manifest)}; every byte is as published", {"is_whole": True}, as_json)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe, for example vae_tiny.")],
+    data: Annotated[str, typer.Option(help="NAME or NAME@VERSION of a published data set.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    resume: Annotated[bool, typer.Option(help="Continue the run in --out.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Print size, memory and time only.")] = False,
+    steps: Annotated[int | None, typer.Option(help="Length, schedule included.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Run whose weights to start from.")] = None,
+    root: Root = "data",
+    workers: Annotated[int, typer.Option(help="Ray Train workers; 0 trains here.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Train a recipe on a published version; the same program as python -m models.train.
+
+    Example: isa4d train vae_tiny --data clips --out runs/vae --root data
+    """
+    from models.train import estimate, resolve
+    from models.training.launch import launch
+    from orchestration.steps import training_shards
+    from storage_schemas.store import Store
+
+    resolved = resolve(recipe, steps)
+    shards = training_shards(Store(root), data)
+    if dry_run:
+        numbers = estimate(resolved, shards)
+        finish(json.dumps(numbers, indent=1), {"estimate": numbers}, as_json)
+        return
+    result = launch(resolved, shards, out, resume, workers, start=start)
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
+    finish(f"{recipe}: {result.status} at step {result.step}; {shown}", result.metrics, as_json)
+    if result.status != "finished":
+        raise typer.Exit(3)
+
+
+@app.command()
+def encode(
+    vae: Annotated[Path, typer.Option(help="Folder of a finished VAE run.")],
+    data: Annotated[str, typer.Option(help="NAME or NAME@VERSION of a published data set.")],
+    root: Root = "data",
+    workers: Workers = 0,
+    as_json: Json = False,
+) -> None:
+    """Write the latents of a data set as side-car shards, for training the generator.
+
+    Example: isa4d encode --vae runs/vae --data clips --root data
+    """
+    from pipelines.encode import encode_latents
+    from storage_schemas.dataset import read_manifest
+    from storage_schemas.store import Store
+
+    store = Store(root)
+    manifest = read_manifest(store, data)
+    keys = [shard.key for shard in manifest.shards]
+    finish_stages([encode_latents(store, manifest.name, keys, vae, workers=workers)], as_json)
+
+
+@app.command()
+def generate(
+    model: Annotated[Path, typer.Option(help="Folder of an ISA-DiT run.")],
+    vae: Annotated[Path, typer.Option(help="Folder of the VAE run it was trained on.")],
+    reference: Annotated[str, typer.Option(help="A picture, or a clip id of the root.")],
+    motion: Annotated[str, typer.Option(help="A clip id, a .bvh file, or walk, wave, ...")],
+    camera: Annotated[str, typer.Option(help="clip, static or orbit.")] = "static",
+    background: Annotated[bool, typer.Option(help="Give the motion's own background.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    guidance: Annotated[float, typer.Option(help="Strength of all conditions.")] = 2.0,
+    out: Annotated[Path, typer.Option(help="The mp4 to write.")] = Path("generated.mp4"),
+    root: Root = "data",
+    as_json: Json = False,
+) -> None:
+    """Direct a person: reference and motion and camera in, a video out.
+
+    Writes the mp4, its conditions side by side, and a json that makes it again.
+
+    Example: isa4d generate --model runs/dit --vae runs/vae --reference me.jpg --motion walk
+    """
+    from models.generate import SampleSettings
+    from orchestration.steps import make_film
+    from pipelines.film import Studio
+    from storage_schemas.store import Store
+
+    settings = SampleSettings(seed=seed, guidance={"all": guidance})
+    studio = Studio.open(model, vae)
+    wish = (reference, motion, camera, background)
+    paths = make_film(studio, Store(root), wish, settings, out)
+    finish("wrote " + ", ".join(map(str, paths)), {"files": [str(p) for p in paths]}, as_json)
+
+
+@evaluate_app.command("labels")
+def evaluate_labels_command(
+    pairs: Annotated[list[str], typer.Argument(help="FOUND=TRUE clip ids, as footage and render.")],
+    out: Annotated[Path, typer.Option(help="JSON file of the numbers.")] = Path("labels.json"),
+    root: Root = "data",
+    as_json: Json = False,
+) -> None:
+    """Errors of found labels against the truth of rendered clips.
+
+    Example: isa4d evaluate labels 3f..a=91..c --root data --out labels.json
+    """
+    from orchestration.steps import evaluate_pairs
+    from storage_schemas.store import Store
+
+    split = [tuple(pair.split("=", 1)) for pair in pairs]
+    if any(len(pair) != 2 for pair in split):
+        raise ValueError("pairs must be FOUND=TRUE clip ids")
+    result = evaluate_pairs(Store(root), [(found, true) for found, true in split])
+    _write_numbers(result, out, as_json)
+
+
+@evaluate_app.command("vae")
+def evaluate_vae_command(
+    vae: Annotated[Path, typer.Option(help="Folder of the VAE run.")],
+    data: Annotated[str, typer.Option(help="NAME or NAME@VERSION of a published data set.")],
+    out: Annotated[Path, typer.Option(help="JSON file of the numbers.")] = Path("vae.json"),
+    root: Root = "data",
+    as_json: Json = False,
+) -> None:
+    """Reconstruction of held-out clips, beside the linear codec of the same latent shape.
+
+    Example: isa4d evaluate vae --vae runs/vae --data clips --root data --out vae.json
+    """
+    from models.evaluate import evaluate_vae
+    from orchestration.steps import training_shards
+    from storage_schemas.store import Store
+
+    _write_numbers(evaluate_vae(vae, training_shards(Store(root), data)), out, as_json)
+
+
+@evaluate_app.command("dit")
+def evaluate_dit_command(
+    model: Annotated[Path, typer.Option(help="Folder of the ISA-DiT run.")],
+    vae: Annotated[Path, typer.Option(help="Folder of the VAE run it was trained on.")],
+    data: Annotated[str, typer.Option(help="NAME or NAME@VERSION of a published data set.")],
+    out: Annotated[Path, typer.Option(help="JSON file of the numbers.")] = Path("dit.json"),
+    root: Root = "data",
+    as_json: Json = False,
+) -> None:
+    """Generation of held-out clips against the clips themselves, and the wrong-pose gap.
+
+    Example: isa4d evaluate dit --model runs/dit --vae runs/vae --data clips --out dit.json
+    """
+    from models.evaluate import evaluate_dit
+    from orchestration.steps import training_shards
+    from storage_schemas.store import Store
+
+    _write_numbers(evaluate_dit(model, vae, training_shards(Store(root), data)), out, as_json)
+
+
+def _write_numbers(result: Mapping[str, Any], out: Path, as_json: bool) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=1))
+    metrics: Mapping[str, Mapping[str, float]] = result["metrics"]
+    lines = [
+        f"{name}: {v['mean']:.4g} +- {v['std']:.3g} (n {v['n']})" for name, v in metrics.items()
+    ]
+    finish("\n".join([*lines, f"{len(metrics)} metrics in {out}"]), result, as_json)
+
+
+@app.command()
+def review(
+    out: Annotated[Path, typer.Option(help="HTML page to write.")] = Path("review.html"),
+    limit: Annotated[int, typer.Option(help="Most clips on the page.")] = 24,
+    root: Root = "data",
+    as_json: Json = False,
+) -> None:
+    """A page with a sheet per labelled clip: body overlay, masks, background, camera, quality.
+
+    Example: isa4d review --root data --out review.html
+    """
+    from pipelines.report import write_review
+    from storage_schemas.store import Store
+
+    shown, total = write_review(Store(root), out, limit)
+    finish(
+        f"{total} clips = {shown} shown + {total - shown} not; {out}", {"page": str(out)}, as_json
+    )
+
+
+@app.command()
+def demo(
+    root: Annotated[Path, typer.Option(help="Folder of the demo.")] = Path("demo"),
+    video: Annotated[list[Path] | None, typer.Option(help="Your footage, repeatable.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The whole path once, small: render, ingest, annotate, pack, train, generate, report.
+
+    Example: isa4d demo --root demo --video holiday.mp4
+    """
+    from orchestration.demo import run_demo
+
+    page = run_demo(root, video or [])
+    finish(f"report: {page}", {"report": str(page)}, as_json)
+
+
+def main() -> None:
+    """Run the command; what the user can mend is one line, everything else a traceback."""
+    try:
+        app()
+    except (ValueError, FileNotFoundError, RuntimeError) as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,27 @@
+"""What the assets share: the data root, and how many Ray actors the data stages use."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from storage_schemas.store import Store
+
+
+class Workspace(dg.ConfigurableResource):
+    """The data root of this deployment."""
+
+    root: str
+    """A folder, or s3://bucket/prefix; credentials come from the environment alone."""
+    runs: str
+    """Folder of trainings and films."""
+    workers: int = 0
+    """Ray actors per data stage; 0 works in the run's own process."""
+
+    @property
+    def store(self) -> Store:
+        """The bytes."""
+        return Store(self.root)
+
+    def folder(self, name: str) -> Path:
+        """Folder of one training or of the films."""
+        return Path(self.runs) / name

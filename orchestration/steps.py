@@ -1,0 +1,92 @@
+"""Steps that the command, the demo and the Dagster assets share: store in, result out."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.body.model import BodyModel
+from models.generate import SampleSettings
+from pipelines.direct import (
+    Motion,
+    Reference,
+    motion_from_clip,
+    motion_from_name,
+    reference_from_clip,
+    reference_from_picture,
+)
+from pipelines.encode import latent_shards
+from pipelines.evaluate_labels import ClipLabels, evaluate_labels
+from pipelines.film import CLIP_FPS, Studio, compose, shoot, write_film
+from pipelines.video_io import decode_mp4
+from storage_schemas import shards
+from storage_schemas.background import BackgroundValid
+from storage_schemas.body import BodyTracks
+from storage_schemas.camera import CameraTrack
+from storage_schemas.clip import CLIP_ID_PATTERN
+from storage_schemas.dataset import local_shards, read_manifest
+from storage_schemas.mask import MaskTrack
+from storage_schemas.store import Store
+
+Wish = tuple[str, str, str, bool]
+"""Reference, motion, camera, whether the motion's background is given."""
+
+
+def training_shards(store: Store, reference: str) -> list[Path]:
+    """Local shards of a published version and, where they were made, of its latents."""
+    manifest = read_manifest(store, reference)
+    latents = [store.local_path(key) for key in latent_shards(store, manifest.name)]
+    return [*local_shards(store, manifest), *latents]
+
+
+def read_labels(store: Store, clip_id: str) -> ClipLabels:
+    """What is known about a clip, found or rendered."""
+
+    def read(member: str) -> bytes:
+        return store.read(f"clips/{clip_id}/{member}")
+
+    return ClipLabels(
+        bodies=BodyTracks.from_npz(read(shards.BODY)),
+        camera=CameraTrack.from_npz(read(shards.CAMERA)),
+        masks=MaskTrack.from_npz(read(shards.MASK)),
+        plate=decode_mp4(read(shards.BACKGROUND)),
+        plate_valid=BackgroundValid.from_npz(read(shards.BACKGROUND_VALID)).valid,
+    )
+
+
+def evaluate_pairs(store: Store, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Errors of annotated clips against the rendered clips that were their footage."""
+    labels = ((read_labels(store, found), read_labels(store, true)) for found, true in pairs)
+    return evaluate_labels(labels, BodyModel.load())
+
+
+def find_reference(studio: Studio, store: Store, name: str) -> Reference:
+    """A clip of the store, or a picture file."""
+    if CLIP_ID_PATTERN.fullmatch(name):
+        return reference_from_clip(store, name, studio.recipe.clips)
+    if not Path(name).is_file():
+        raise ValueError(f"reference {name!r} is neither a clip id nor a picture file")
+    return reference_from_picture(Path(name), studio.recipe.clips, studio.body)
+
+
+def find_motion(studio: Studio, store: Store, name: str, betas: np.ndarray) -> Motion:
+    """A clip of the store, a BVH file, or a procedural motion."""
+    settings = studio.recipe.clips
+    if re.fullmatch(CLIP_ID_PATTERN, name):
+        return motion_from_clip(store, name, settings)
+    return motion_from_name(name, betas, studio.body, settings.num_frames, CLIP_FPS)
+
+
+def make_film(
+    studio: Studio, store: Store, wish: Wish, settings: SampleSettings, out: Path
+) -> list[Path]:
+    """Generate what was wished for and write it; returns the files."""
+    who, does, camera, with_background = wish
+    reference = find_reference(studio, store, who)
+    motion = find_motion(studio, store, does, reference.bodies.betas[0])
+    shot = compose(studio, reference, motion, camera, with_background, settings)
+    result = shoot(studio, shot)
+    truth = motion.truth if camera == "clip" else None
+    return write_film(out, shot, result, studio.body, truth)

@@ -1,0 +1,163 @@
+"""Filming: a Shot through the trained models into an mp4, with its conditions beside it.
+
+Written are `NAME.mp4`, `NAME.conditions.mp4` (reference, driving body, background, result with
+and without the body drawn over it) and `NAME.json`, which makes the same video again.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from models.body.model import BodyModel
+from models.dit.model import ISADiT
+from models.embedding import ImageEmbedder
+from models.generate import SampleSettings, Shot, generate
+from models.recipes.dit import DiTRecipe
+from models.trained import load_dit, load_vae
+from models.vae.model import VideoVAE
+from pipelines.direct import (
+    CAMERAS,
+    Motion,
+    Reference,
+    keep_floor,
+    make_camera,
+    pair_people,
+    with_joints,
+)
+from pipelines.review import draw_bodies, draw_skeletons, side_by_side
+from pipelines.video_io import encode_mp4
+
+GREY = 110
+CLIP_FPS = 24.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Studio:
+    """Trained models, loaded once."""
+
+    dit: ISADiT
+    vae: VideoVAE
+    body: BodyModel
+    recipe: DiTRecipe
+    weights: dict[str, str]
+    embed: ImageEmbedder | None
+
+    @staticmethod
+    def open(dit_run: Path, vae_run: Path) -> "Studio":
+        """Load the generator and the autoencoder whose latents it learned.
+
+        Raises:
+            ValueError: If a folder holds no such run.
+        """
+        dit, recipe, dit_digest = load_dit(dit_run)
+        vae, _, vae_digest = load_vae(vae_run)
+        embed = ImageEmbedder() if recipe.model.embedding_width else None
+        weights = {"dit": dit_digest, "vae": vae_digest}
+        if embed is not None:
+            weights["image embedding"] = embed.source
+        return Studio(
+            dit=dit, vae=vae, body=BodyModel.load(), recipe=recipe, weights=weights, embed=embed
+        )
+
+
+def compose(
+    studio: Studio,
+    reference: Reference,
+    motion: Motion,
+    camera: str,
+    with_background: bool,
+    settings: SampleSettings,
+) -> Shot:
+    """The shot of a wish.
+
+    Args:
+        studio: The models it is for.
+        reference: Who.
+        motion: Does what; its people take the reference's shapes.
+        camera: `clip` (the motion's own), `static` or `orbit`.
+        with_background: Whether the motion's background is given to the model.
+        settings: Seed, steps, guidance.
+
+    Raises:
+        ValueError: If the motion has no camera or background of its own but one is wanted.
+    """
+    if camera not in CAMERAS:
+        raise ValueError(f"camera must be one of {CAMERAS}, got {camera!r}")
+    bodies, still = pair_people(reference, motion.bodies)
+    bodies = keep_floor(motion.bodies, bodies, studio.body)
+    track = motion.camera
+    if camera != "clip":
+        track = make_camera(camera, bodies, studio.body, studio.recipe.clips, CLIP_FPS)
+    if track is None:
+        raise ValueError("this motion has no camera of its own; choose static or orbit")
+    if with_background and (motion.background is None or camera != "clip"):
+        raise ValueError("a background belongs to its own camera; use a clip and camera=clip")
+    embedding = None
+    if studio.embed is not None:
+        picture = torch.from_numpy(reference.image.copy()).permute(2, 0, 1)[None].float() / 255
+        embedding = studio.embed(picture)[0].numpy()
+    size = studio.recipe.clips.size_px
+    return Shot(
+        size_px=(size, size),
+        camera=track,
+        bodies=with_joints(bodies, track, studio.body),
+        reference_image=reference.image,
+        reference_bodies=still,
+        reference_camera=reference.camera,
+        image_embedding=embedding,
+        background=motion.background if with_background else None,
+        settings=settings,
+        weights=studio.weights,
+    )
+
+
+def shoot(studio: Studio, shot: Shot) -> UInt8[np.ndarray, "frames height width 3"]:
+    """Generate; the same shot and weights give the same pixels."""
+    if shot.weights and shot.weights != studio.weights:
+        raise ValueError(
+            "the shot was made with other weights; open the studio on the runs it names: "
+            f"{shot.weights}"
+        )
+    with torch.no_grad():
+        video = generate(studio.dit, studio.vae, studio.body, shot)[0]
+    pixels = (video * 255).round().to(torch.uint8)
+    return np.ascontiguousarray(pixels.permute(1, 2, 3, 0).numpy())
+
+
+def show_conditions(
+    shot: Shot, result: np.ndarray, body: BodyModel, truth: np.ndarray | None = None
+) -> UInt8[np.ndarray, "frames height width 3"]:
+    """Reference, driving bodies, background, result, result under its bodies, footage."""
+    frames = len(result)
+    empty = np.full_like(result, GREY)
+    videos = []
+    if shot.reference_image is not None:
+        videos.append(("reference", shot.reference_image[None]))
+    if shot.bodies is not None:
+        videos.append(("motion", draw_bodies(empty, shot.bodies, shot.camera, body, opacity=1.0)))
+    if shot.background is not None:
+        videos.append(("background", shot.background))
+    videos.append(("generated", result))
+    if shot.bodies is not None:
+        big = result.repeat(3, 1).repeat(3, 2)
+        scaled = replace(shot.bodies, joints_px=shot.bodies.joints_px * 3)
+        videos.append(("+ joints", draw_skeletons(big, scaled)))
+    if truth is not None:
+        videos.append(("footage", truth[:frames]))
+    return side_by_side(videos)
+
+
+def write_film(
+    out: Path, shot: Shot, result: np.ndarray, body: BodyModel, truth: np.ndarray | None = None
+) -> list[Path]:
+    """Write the video, its conditions and its JSON beside each other; returns the paths."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    conditions = out.with_suffix(".conditions.mp4")
+    record = out.with_suffix(".json")
+    out.write_bytes(encode_mp4(result, CLIP_FPS))
+    conditions.write_bytes(encode_mp4(show_conditions(shot, result, body, truth), CLIP_FPS))
+    record.write_text(shot.to_json())
+    return [out, conditions, record]
