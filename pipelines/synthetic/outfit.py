@@ -17,10 +17,21 @@ NECK_M = np.array([0.0, 0.285, 0.058])
 ARMS_ABOVE_Y_M = 0.05
 HAIR_STYLES = ("bald", "buzz", "short", "tousled", "afro", "bob", "long", "bun", "ponytail")
 TOP_PATTERNS = (
-    "plain", "plain", "stripes_across", "stripes_along", "plaid", "dots", "blocks", "print",
-    "print", "camouflage",
+    "plain", "plain", "plain", "stripes_across", "stripes_across", "stripes_along", "plaid",
+    "dots", "blocks", "print", "print", "camouflage",
 )  # fmt: skip
-LEG_PATTERNS = ("plain", "plain", "plain", "denim", "denim", "denim", "plaid", "camouflage")
+LEG_PATTERNS = (
+    "plain",
+    "plain",
+    "plain",
+    "plain",
+    "denim",
+    "denim",
+    "denim",
+    "denim",
+    "plaid",
+    "camouflage",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +168,7 @@ def _draw_top(rng: np.random.Generator) -> Cloth:
 def _draw_jacket(rng: np.random.Generator) -> Cloth:
     return Cloth(
         name="jacket",
-        pattern=str(rng.choice(["plain", "denim", "plaid", "camouflage"])),
+        pattern=str(rng.choice(["plain", "plain", "denim", "plaid", "camouflage"])),
         colours=_colours(rng, "bottom"),
         thickness_m=0.025,
         collar_m=0.092,

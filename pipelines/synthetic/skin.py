@@ -72,9 +72,13 @@ def hairline(points: Points) -> Values:
 
 
 def _spot(points: Points, centre: tuple[float, float, float], radius_m: float) -> Values:
-    mirrored = points * np.array([1, 1, 1], np.float32)
-    mirrored[:, 0] = np.abs(mirrored[:, 0])
-    return np.exp(-np.square(mirrored - centre).sum(1) / radius_m**2)
+    """A soft spot on both sides of the body."""
+    x = np.abs(points[:, 0])
+    near = np.flatnonzero(np.abs(points[:, 1] - centre[1]) < 3 * radius_m)
+    mirrored = np.column_stack([x[near], points[near, 1:]])
+    spot = np.zeros(len(points), np.float32)
+    spot[near] = np.exp(-np.square(mirrored - np.array(centre)).sum(1) / radius_m**2)
+    return spot
 
 
 def _brows(points: Points, face: Face) -> Values:
