@@ -103,7 +103,7 @@ def place_motion(
     root = skeleton.joints[0]
     pelvis = motion.transl + root
     middle = pelvis[len(pelvis) // 2] * np.array([1.0, 0.0, 1.0])
-    turn = yaw_rotation(np.radians(heading_deg))
+    turn = yaw_rotation(np.array(np.radians(heading_deg)))
     moved = turn.apply(pelvis - middle) + np.array([place_m[0], 0.0, place_m[1]])
     orient = turn * Rotation.from_rotvec(motion.global_orient)
     return BodyMotion(
