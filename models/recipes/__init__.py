@@ -52,9 +52,8 @@ def recipe_from_json(text: str) -> Any:
     """
     try:
         content = json.loads(text)
-        module, _, name = content["kind"].partition(":")
         kinds = {f"{k.__module__}:{k.__qualname__}": k for k in _kinds()}
-        return _build(kinds[f"{module}:{name}"], content["settings"])
+        return _build(kinds[content["kind"]], content["settings"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"not a recipe of this version: {error!r}") from error
 

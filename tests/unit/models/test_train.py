@@ -1,0 +1,120 @@
+"""A recipe is trained by name, leaves all that is needed to use it, and refuses to be mixed up."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from models.recipes import find_recipe, recipe_from_json, recipe_functions, recipe_to_json
+from models.train import estimate, main, resolve, run_recipe
+from models.trained import load_dit, load_vae, read_recipe
+from models.training.metrics import read_metrics
+from models.vae.losses import LossWeights
+
+
+@pytest.fixture(scope="module")
+def shard(tmp_path_factory, write_toy_shard):
+    folder = tmp_path_factory.mktemp("shards")
+    return write_toy_shard(folder / "a.tar", count=6, frames=17, size_px=(64, 64))
+
+
+def small():
+    recipe = resolve("vae_debug", 3)
+    clips = replace(recipe.clips, num_frames=5, size_px=32)
+    return replace(recipe, weights=LossWeights(), clips=clips)
+
+
+@pytest.fixture(scope="module")
+def finished(shard, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run")
+    return run_recipe(small(), [shard], out), out
+
+
+@pytest.mark.parametrize("name", sorted(recipe_functions()))
+def test_every_recipe_returns_from_json_unchanged(name):
+    recipe = find_recipe(name)
+    assert recipe.name == name
+    assert recipe_from_json(recipe_to_json(recipe)) == recipe
+
+
+def test_unknown_recipe_names_those_there_are():
+    with pytest.raises(ValueError, match=r"dit_tiny.*vae_tiny"):
+        find_recipe("vea_tiny")
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "x", '{"kind": "os:system", "settings": {}}', '{"kind": 1, "settings": {}}']
+)
+def test_text_that_is_no_recipe_is_refused(text):
+    with pytest.raises(ValueError, match="not a recipe"):
+        recipe_from_json(text)
+
+
+def test_shorter_run_shortens_its_warm_up():
+    recipe = resolve("vae_tiny", 20)
+    assert (recipe.num_steps, recipe.warmup_steps) == (20, 2)
+
+
+def test_finished_run_holds_what_rebuilds_it(finished):
+    result, out = finished
+    assert (result.status, result.step) == ("finished", 3)
+    names = {path.name for path in out.iterdir()}
+    assert names >= {"recipe.json", "settings.json", "git_commit.txt", "git_diff.txt",
+                     "environment.txt", "metrics.jsonl", "model.safetensors"}  # fmt: skip
+    assert read_recipe(out) == small()
+    vae, _, digest = load_vae(out)
+    assert not vae.training
+    assert len(digest) == 64
+    assert vae(torch.zeros(1, 3, 5, 32, 32), torch.zeros(1, 16, 2, 8, 8)) is not None
+    records = read_metrics(out / "metrics.jsonl")
+    assert [r["step"] for r in records if "loss" in r] == [1, 2, 3]
+    assert "val_psnr_linear" in records[-1], "the linear skip was fitted before the first step"
+
+
+def test_run_is_not_taken_for_another_kind(finished):
+    with pytest.raises(ValueError, match="must hold an ISA-DiT"):
+        load_dit(finished[1])
+
+
+def test_run_folder_is_not_written_over_or_resumed_with_another_recipe(finished, shard):
+    _, out = finished
+    with pytest.raises(ValueError, match="already holds a run"):
+        run_recipe(small(), [shard], out)
+    with pytest.raises(ValueError, match="other settings"):
+        run_recipe(replace(small(), learning_rate=1.0), [shard], out, resume=True)
+
+
+def test_resuming_a_finished_run_does_nothing(finished, shard):
+    _, out = finished
+    before = (out / "model.safetensors").read_bytes()
+    assert run_recipe(small(), [shard], out, resume=True).step == 3
+    assert (out / "model.safetensors").read_bytes() == before
+
+
+def test_estimate_measures_small_models_and_only_counts_large_ones(shard):
+    measured = estimate(small(), [shard])
+    assert measured["step_s"] > 0
+    assert measured["total_h"] == pytest.approx(measured["step_s"] * 3 / 3600)
+    large = estimate(find_recipe("dit_full"), [shard])
+    assert large["parameters"] > 3e9
+    assert "step_s" not in large or torch.cuda.is_available()
+
+
+# arguments, and what the program says before it returns 2
+@pytest.mark.parametrize(
+    ("recipe", "data", "message"),
+    [("nothing", "shards", "no recipe"), ("vae_tiny", "nowhere", "no such shard")],
+)
+def test_wrong_request_returns_2_and_says_why(recipe, data, message, tmp_path, caplog):
+    arguments = [recipe, "--data", str(tmp_path / data), "--out", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    assert message in caplog.text
+    assert not (tmp_path / "out").exists()
+
+
+def test_dry_run_prints_and_writes_nothing(shard, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["dit_full", "--data", str(shard), "--out", str(out), "--dry-run"]) == 0
+    assert json.loads(capsys.readouterr().out)["recipe"] == "dit_full"
+    assert not out.exists()
