@@ -92,8 +92,7 @@ def fit_bodies(
     landmarks = map_landmarks(body)
     seen = observe(tracks, camera, size_px, landmarks.template[:33])
     start = guess_pose(seen, body, landmarks)
-    up = torch.tensor([0.0, 1.0, 0.0]) if camera.is_metric else _camera_up(seen.T_camera_world)
-    state = BodyState(start, up, body, landmarks)
+    state = BodyState(start, _upright(seen.T_camera_world, camera.is_metric), body, landmarks)
     energy = Energy(seen, fps, settings.sigmas, ground_is_known=camera.is_metric)
     free_scale = not camera.is_metric and camera.kind == "moving"
     last = minimise(state, energy, settings, free_scale)
@@ -256,10 +255,13 @@ def _confidence(error_px: Tensor, seen: Observation) -> Tensor:
     return torch.where(seen.visible, value.clamp(0, 1), 0.0)
 
 
-def _camera_up(T_camera_world: Float[Tensor, "frames 4 4"]) -> Float[Tensor, "3"]:
-    """Mean direction in the world that is up in the image."""
-    up = -T_camera_world[:, 1, :3].mean(0)
-    return up / up.norm()
+def _upright(T_camera_world: Float[Tensor, "frames 4 4"], is_known: bool) -> tuple[Tensor, Tensor]:
+    """First guess of up (y if known, else up in the mean image), and a level direction across."""
+    right = T_camera_world[:, 0, :3].mean(0)
+    up = torch.tensor([0.0, 1.0, 0.0]) if is_known else -T_camera_world[:, 1, :3].mean(0)
+    up = up / up.norm()
+    level = right - (right @ up) * up
+    return up, level / level.norm().clamp_min(1e-6)
 
 
 def _size_px(keypoints: Tensor, world: Tensor, weight: Tensor) -> Tensor:

@@ -31,26 +31,30 @@ class Sigmas:
     """Landmark error in pixels, on a person scaled to 100 px."""
     landmark_m: float = 0.06
     """3D landmark error relative to the mid hip."""
-    robust: float = 3.0
+    robust: float = 4.0
     """Geman-McClure: beyond this many standard deviations a residual stops pulling."""
-    pose: float = 2.5
+    pose: float = 4.0
     """Multiplies the standard deviations of the pose prior."""
     shape: float = 1.0
     """Of each shape coefficient; 1 is the population, whose mean height settles the depth."""
     landmark_scale: float = 0.1
     """Of the log ratio of the detector's metres to ours."""
-    acceleration: float = 12.0
-    """Of a joint, m/s2."""
-    root_acceleration: float = 5.0
+    acceleration: float = 30.0
+    """Of a joint against the pelvis, m/s2; looser than daily motion so that dance is followed."""
+    root_acceleration: float = 12.0
     """Of the pelvis, m/s2."""
     contact_m: float = 0.02
     """Height of a standing foot over the ground."""
     slip: float = 0.1
     """Speed of a standing foot, m/s."""
-    tilt: float = math.radians(8)
-    """Of gravity against the camera's upright, when the camera track does not know it."""
-    upright: float = math.radians(12)
-    """Of the trunk's mean direction against gravity."""
+    pitch: float = math.radians(15)
+    """Of gravity against the image's vertical, about the image's x axis; unless it is known."""
+    roll: float = math.radians(3)
+    """The same about the line of sight: people hold cameras level better than straight."""
+    upright: float = math.radians(10)
+    """Of the line from the ankles to the neck against gravity, in a frame."""
+    upright_frames: float = 6.0
+    """Independent frames that all the frames of a clip are worth for gravity."""
 
 
 def _pose_prior() -> tuple[Tensor, Tensor]:
@@ -112,12 +116,17 @@ class BodyState(nn.Module):
     """All unknowns of one clip: poses, shapes, the camera track's scale and the ground plane."""
 
     def __init__(
-        self, start: Pose, up: Float[Tensor, "3"], body: BodyModel, landmarks: LandmarkMap
+        self,
+        start: Pose,
+        up_right: tuple[Float[Tensor, "3"], Float[Tensor, "3"]],
+        body: BodyModel,
+        landmarks: LandmarkMap,
     ):
         super().__init__()
         people, frames = start.root_m.shape[:2]
         self.body, self.landmarks = body, landmarks
-        self.R_start, self.up = start.R_world_root, up
+        self.R_start = start.R_world_root
+        self.up, self.right = up_right
         self.turn = nn.Parameter(torch.zeros(people, frames, 3))
         self.body_pose = nn.Parameter(start.body_pose.clone())
         self.root_m = nn.Parameter(start.root_m.clone())
@@ -129,10 +138,8 @@ class BodyState(nn.Module):
 
     def ground_up(self) -> Float[Tensor, "3"]:
         """Unit normal of the ground, against gravity."""
-        first = torch.linalg.cross(self.up, torch.roll(self.up, 1))
-        first = first / first.norm()
-        second = torch.linalg.cross(self.up, first)
-        normal = self.up + self.tilt[0] * first + self.tilt[1] * second
+        forward = torch.linalg.cross(self.up, self.right)
+        normal = self.up + self.tilt[0] * forward + self.tilt[1] * self.right
         return normal / normal.norm()
 
     def height(self, points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch"]:
@@ -238,15 +245,15 @@ class Energy:
         return energy + shape + (state.log_landmark_scale / s.landmark_scale).square().sum()
 
     def time(self, posed: Posed) -> Tensor:
-        """Joints accelerate little, in the world."""
+        """Joints seldom accelerate much, in the world."""
         if posed.joints.shape[1] < 3:
             return posed.joints.new_zeros(())
         points = torch.cat([posed.joints[:, :, 1:], posed.points[:, :, (0, 31, 32)]], 2)
         centre = posed.joints[:, :, :1]
         rate = self.fps**2
-        limbs = (_second_difference(points - centre) * rate / self.sigmas.acceleration).square()
-        root = (_second_difference(centre) * rate / self.sigmas.root_acceleration).square()
-        return (limbs.sum() + 4 * root.sum()) / self.count
+        limbs = _second_difference(points - centre) * rate / self.sigmas.acceleration
+        root = _second_difference(centre) * rate / self.sigmas.root_acceleration
+        return (_linear_tail(limbs).sum() + 4 * _linear_tail(root).sum()) / self.count
 
     def ground(self, state: BodyState, posed: Posed) -> Tensor:
         """Standing feet lie on one plane and do not slip; nothing is under it; trunks stand up."""
@@ -261,11 +268,12 @@ class Energy:
         energy = energy / self.count
         if self.ground_is_known:
             return energy
-        trunk = posed.joints[:, :, _JOINT["neck"]] - posed.joints[:, :, 0]
-        up = state.ground_up()
-        sine2 = torch.linalg.cross(trunk / trunk.norm(dim=-1, keepdim=True), up.expand_as(trunk))
-        lean = robust(sine2.square().sum(-1) / s.upright**2, 2.0)
-        return energy + lean.mean() + (state.tilt / s.tilt).square().sum()
+        ankles = posed.joints[:, :, [_JOINT["left_ankle"], _JOINT["right_ankle"]]].mean(2)
+        stance = nn.functional.normalize(posed.joints[:, :, _JOINT["neck"]] - ankles, dim=-1)
+        sine = torch.linalg.cross(stance, state.ground_up().expand_as(stance))
+        lean = robust(sine.square().sum(-1) / s.upright**2, 2.0) * self.seen.visible
+        energy = energy + s.upright_frames * lean.sum() / self.count
+        return energy + (state.tilt[0] / s.pitch) ** 2 + (state.tilt[1] / s.roll) ** 2
 
     @torch.no_grad()
     def find_contacts(self, state: BodyState) -> None:
@@ -288,6 +296,11 @@ class Energy:
         lowest = (soles @ state.ground_up()).min(-1).values[self.seen.visible]
         if len(lowest):
             state.ground_m.fill_(float(lowest.median()))
+
+
+def _linear_tail(vector: Tensor) -> Tensor:
+    """Squared length near 0, then linear: quick starts and stops are rare, not impossible."""
+    return 2 * ((1 + vector.square().sum(-1)).sqrt() - 1)
 
 
 def _second_difference(values: Tensor) -> Tensor:
