@@ -14,7 +14,7 @@ MARGIN = 0.012
 """Growth of the person masks, part of the short side: soft edges and shadows at the feet."""
 NUM_SAMPLES = 41
 OFFSETS = (3, 6, 10, 15, 21, 28, 36, 45, 60)
-"""Frames before and after from which a hole is filled, nearest first."""
+"""Frames before and after from which a hole is filled."""
 WORK_SIDE = 360
 INPAINT_SHRINK = 4
 
@@ -125,9 +125,15 @@ def _masked_median(
     rows: Int[np.ndarray, "pixels"],
     columns: Int[np.ndarray, "pixels"],
 ) -> tuple[UInt8[np.ndarray, "pixels 3"], Int[np.ndarray, "pixels"]]:
-    """Lower median per channel of the frames in which each pixel shows no person."""
-    values = np.stack([frames[t][rows, columns] for t in chosen]).astype(np.int16)
-    hidden = np.stack([people[t][rows, columns] for t in chosen])
+    values = np.stack([frames[t][rows, columns] for t in chosen])
+    return _median_of_seen(values, np.stack([people[t][rows, columns] for t in chosen]))
+
+
+def _median_of_seen(
+    samples: UInt8[np.ndarray, "samples pixels 3"], hidden: Bool[np.ndarray, "samples pixels"]
+) -> tuple[UInt8[np.ndarray, "pixels 3"], Int[np.ndarray, "pixels"]]:
+    """Lower median per channel of the samples that show no person, and how many there were."""
+    values = samples.astype(np.int16)
     values[hidden] = 256  # sorts behind every real value
     values.sort(axis=0)
     counts = (~hidden).sum(axis=0)
@@ -150,16 +156,19 @@ def _fill_from_neighbours(
         x0, y0, x1, y1 = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
         window = np.s_[y0:y1, x0:x1]
         holes = people[t][window].copy()
-        part = plates[t][window]
         to_window = np.array([[1, 0, -x0], [0, 1, -y0], [0, 0, 1]], np.float64)
-        for s in (t + offset for offset in offsets):
-            if not 0 <= s < len(frames) or not holes.any():
-                continue
+        samples, hidden = [], []
+        for s in (t + offset for offset in offsets if 0 <= t + offset < len(frames)):
             H = to_window @ homographies[t] @ np.linalg.inv(homographies[s])
             color, is_seen = _warp(frames[s], ~people[s], H, (int(x1 - x0), int(y1 - y0)))
-            take = holes & is_seen
-            part[take] = color[take]
-            holes &= ~is_seen
+            samples.append(color[holes])
+            hidden.append(~is_seen[holes])
+        if samples:  # the median drops what was missed of a person in single frames
+            median, counts = _median_of_seen(np.stack(samples), np.stack(hidden))
+            take = holes.copy()
+            take[holes] = counts > 0
+            plates[t][window][take] = median[counts > 0]
+            holes &= ~take
         valid[t][window] = ~holes
         if holes.any():
             plates[t] = inpaint(plates[t], ~valid[t])

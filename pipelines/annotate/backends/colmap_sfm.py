@@ -6,6 +6,7 @@ and `request.json`; the answer is `result.npz` beside them.
 """
 
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -148,4 +149,5 @@ def _write_result(folder: Path, reconstruction: Any | None) -> None:
 
 
 if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_CPU, (900, 900))  # ends also when the parent is gone
     _run(Path(sys.argv[1]))

@@ -2,7 +2,6 @@
 
 import cv2
 import numpy as np
-import pytest
 from scipy.spatial.transform import Rotation
 
 from pipelines.annotate.camera import (
@@ -105,9 +104,3 @@ def test_interpolation_keeps_known_poses_and_goes_straight_between():
     np.testing.assert_allclose(centre, [1.0, 0, 0], atol=1e-12)
     turned = Rotation.from_matrix(dense[2, :3, :3]).as_rotvec(degrees=True)
     np.testing.assert_allclose(turned, [0, 20, 0], atol=1e-9)
-
-
-def test_masks_of_other_size_are_refused():
-    frames = np.zeros((3, 64, 64, 3), np.uint8)
-    with pytest.raises(ValueError, match="people"):
-        estimate_camera(frames, np.zeros((3, 32, 32), bool))
