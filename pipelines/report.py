@@ -147,14 +147,17 @@ def curve_picture(run: Path, name: str) -> np.ndarray:
     return plot_curves([(name, steps, smooth(values))], name)
 
 
-def rendered_sheet(store: Store, seeds: Sequence[int], settings: SceneSettings) -> np.ndarray:
-    """The clips of some seeds, a row each."""
+def rendered_sheet(
+    store: Store, seeds: Sequence[int], settings: SceneSettings
+) -> np.ndarray | None:
+    """The clips of some seeds, a row each; None where none was rendered."""
     rows = []
     for seed in seeds:
         clip_id = sample_scene(seed, settings).clip_id
-        data = store.read(f"clips/{clip_id}/{shards.VIDEO}")
-        rows.append((f"seed {seed}: {clip_id}", decode_mp4(data)))
-    return contact_sheet(rows, columns=6, height_px=96)
+        key = f"clips/{clip_id}/{shards.VIDEO}"
+        if store.exists(key):
+            rows.append((f"seed {seed}: {clip_id}", decode_mp4(store.read(key))))
+    return contact_sheet(rows, columns=6, height_px=96) if rows else None
 
 
 def smooth(values: Sequence[float]) -> list[float]:

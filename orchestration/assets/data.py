@@ -44,7 +44,8 @@ def synthetic_clips(
     account = render_clips(workspace.store, seeds, settings, workspace.workers)
     sheet = rendered_sheet(workspace.store, seeds[:4], settings)
     return dg.MaterializeResult(
-        metadata={**show_accounts([account]), "sheet": show_picture("clips", sheet)},
+        metadata=show_accounts([account])
+        | ({} if sheet is None else {"sheet": show_picture("clips", sheet)}),
         check_results=[check_accounts([account])],
     )
 
