@@ -57,9 +57,13 @@ def flow_loss(
     predicted: Float[Tensor, "b c k h w"],
     target: Float[Tensor, "b c k h w"],
     weight: Float[Tensor, "b k h w"] | None = None,
+    channel_weight: Float[Tensor, "c"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Mean squared error over elements; with a weight per latent cell, the weighted mean."""
-    error = (predicted.float() - target.float()).square().mean(1)
+    """Mean squared error over elements, weighted by latent cell and by channel if asked."""
+    squared = (predicted.float() - target.float()).square()
+    if channel_weight is not None:
+        squared = squared * (channel_weight / channel_weight.mean())[:, None, None, None]
+    error = squared.mean(1)
     if weight is None:
         return error.mean()
     return (weight * error).sum() / weight.sum()

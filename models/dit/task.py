@@ -92,6 +92,19 @@ def figure_cells(batch: Batch, recipe: DiTRecipe) -> Float[Tensor, "b k h w"] | 
     )  # fmt: skip
 
 
+def channel_effect(batch: Batch, power: float) -> Float[Tensor, "c"] | None:
+    """How much a unit of each latent channel moves pixels, to a power; only ratios mean anything.
+
+    A trained autoencoder says so itself: it puts up with less noise on a channel that matters more.
+    Measured on the tiny one: posterior deviation times pixel effect is the same for all 16
+    channels (0.32 to 0.38) while the effect spans 15:1.
+    """
+    if batch.latent_logvar is None or power == 0:
+        return None
+    log_deviation = 0.5 * batch.latent_logvar.mean((0, 2, 3, 4))
+    return (-power * (log_deviation - log_deviation.mean())).exp()
+
+
 def with_bodies_of_the_next_clip(conditions: Conditions) -> Conditions:
     """Every clip with the bodies of its neighbour in the batch, seen by its own camera.
 
@@ -152,7 +165,8 @@ class DiTTask:
             predicted = self.module(interpolate(x_0, noise, time), time, conditions)
         cells = figure_cells(batch, self.recipe)
         weight = None if cells is None else 1 + (self.recipe.figure_weight - 1) * cells
-        loss = flow_loss(predicted, velocity(x_0, noise), weight)
+        channel_weight = channel_effect(batch, self.recipe.channel_power)
+        loss = flow_loss(predicted, velocity(x_0, noise), weight, channel_weight)
         learning_rate = self.learning_rate(step)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate

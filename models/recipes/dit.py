@@ -28,6 +28,8 @@ class DiTRecipe:
     ema_decay: float = 0.999
     figure_weight: float = 2.0
     """Weight in the loss of latent cells that people touch; 1 treats all cells alike."""
+    channel_power: float = 0.5
+    """Weight of a latent channel in the loss: its effect on pixels to this power; 0 for equal."""
     time_mean: float = 0.0
     time_std: float = 1.0
     time_shift: float = 1.0

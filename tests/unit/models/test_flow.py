@@ -102,3 +102,14 @@ def test_weight_counts_cells_and_uniform_weight_changes_nothing():
     weight[0, 0, 0, 0] = 1.0
     one_cell = predicted[0, :, 0, 0, 0].square().mean()
     torch.testing.assert_close(flow_loss(predicted, target, weight), one_cell)
+
+
+def test_only_ratios_of_channel_weights_matter():
+    generator = torch.Generator().manual_seed(0)
+    predicted = torch.randn(2, 4, 3, 5, 5, generator=generator)
+    target = torch.zeros_like(predicted)
+    plain = flow_loss(predicted, target)
+    equal = flow_loss(predicted, target, channel_weight=torch.full((4,), 7.0))
+    torch.testing.assert_close(equal, plain)
+    one = flow_loss(predicted, target, channel_weight=torch.tensor([1.0, 0, 0, 0]))
+    torch.testing.assert_close(one, predicted[:, 0].square().mean())

@@ -10,6 +10,7 @@ from models.data import Batch
 from models.dit.conditions import CONDITION_NAMES
 from models.dit.task import (
     DiTTask,
+    channel_effect,
     figure_cells,
     read_conditions,
     with_bodies_of_the_next_clip,
@@ -136,6 +137,16 @@ def test_figure_cells_cover_exactly_the_cells_and_frames_people_touch(batch):
     expected[0, 1, 1, 3] = 1
     assert torch.equal(cells, expected)
     assert figure_cells(replace(batch, mask=None), recipe) is None
+
+
+def test_channels_count_by_the_noise_their_posterior_puts_up_with(batch):
+    logvar = torch.zeros_like(batch.latent_logvar)
+    logvar[:, 0] = -2 * torch.log(torch.tensor(4.0))  # a quarter of the noise, 4x the effect
+    noisier = replace(batch, latent_logvar=logvar)
+    for power, ratio in [(1.0, 4.0), (0.5, 2.0)]:
+        effect = channel_effect(noisier, power)
+        torch.testing.assert_close(effect[0] / effect[1:], torch.full((15,), ratio))
+    assert channel_effect(noisier, 0.0) is None
 
 
 def test_wrong_bodies_stand_in_the_picture_as_in_their_own_clip(batch):
