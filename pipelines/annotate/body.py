@@ -153,6 +153,8 @@ def minimise(state: BodyState, energy: Energy, settings: FitSettings, free_scale
     ):
         if steps == 0:
             continue
+        if free_scale:
+            energy.find_camera_scale(state)
         if with_ground:
             energy.find_ground(state)
         free = [p for p in state.parameters() if p.requires_grad]

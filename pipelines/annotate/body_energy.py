@@ -290,6 +290,29 @@ class Energy:
         self.contact = still * low * self.seen.visible[..., None]
 
     @torch.no_grad()
+    def find_camera_scale(self, state: BodyState) -> None:
+        """Metres per unit of a free camera track: the scale at which the feet slip least.
+
+        The bodies keep their place before the camera, so the world positions move along.
+        """
+        T = self.seen.T_camera_world
+        centre = -torch.einsum("tji,tj->ti", T[:, :3, :3], T[:, :3, 3])
+        path = centre.diff(dim=0).norm(dim=-1).sum()
+        if float(path) < 1e-6:
+            return
+        old = state.log_camera_scale.exp()
+        soles = state.place().points[..., SOLES, :] - old * centre[:, None]
+        # Paths from a hand's breadth to a long walk, in metres.
+        scales = torch.logspace(-1.5, 1.5, 121) / path
+        step = soles.diff(dim=1) + scales[:, None, None, None, None] * centre.diff(dim=0)[:, None]
+        speed2 = step.square().sum(-1).min(-1).values * self.fps**2
+        both = self.seen.visible[:, 1:] & self.seen.visible[:, :-1]
+        slip = (robust(speed2 / 0.3**2, 3.0) * both).sum((1, 2))
+        new = scales[slip.argmin()]
+        state.log_camera_scale.copy_(new.log())
+        state.root_m += (new - old) * centre[None]
+
+    @torch.no_grad()
     def find_ground(self, state: BodyState) -> None:
         """Start the plane at the usual height of the lower foot."""
         soles = state.place().points[..., SOLES, :]

@@ -35,16 +35,18 @@ def body():
     return BodyModel.load()
 
 
-def make_joints_and_points(body, seed, x_m):
+def make_joints_and_points(body, seed, x_m, motion=1.0):
     """A moving body standing on y = 0: joints and landmark points in the world."""
     generator = torch.Generator().manual_seed(seed)
     landmarks = map_landmarks(body)
     time = torch.linspace(0, 0.8, FRAMES)[:, None, None]
     phase, rate = (torch.rand(1, 23, 3, generator=generator) for _ in range(2))
-    pose = POSE_MEAN + 0.6 * POSE_STD * torch.sin(6.28 * ((0.3 + 0.4 * rate) * time + phase))
+    pose = POSE_MEAN + 0.6 * motion * POSE_STD * torch.sin(
+        6.28 * ((0.3 + 0.4 * rate) * time + phase)
+    )
     betas = 0.4 * torch.randn(10, generator=generator)
     root = torch.zeros(FRAMES, 1, 3)
-    root[:, 0, 1] = 0.4 + 0.8 * time[:, 0, 0]
+    root[:, 0, 1] = 0.4 + 0.8 * motion * time[:, 0, 0]
     rest = body.shape(betas).joints[None]
     R, joints = chain(
         so3_exp(torch.cat([root, pose], 1)), rest, torch.tensor([[x_m, 0.0, 0.0]]).expand(FRAMES, 3)
@@ -199,6 +201,24 @@ def test_free_camera_gets_a_floor_under_the_feet_and_gravity_down(body):
         for j, c in ((joints[0], result.camera), (scene.joints[0], scene.camera))
     )
     assert procrustes_error_mm(found[:, JOINTS], true[:, JOINTS]) < 30
+
+
+def test_scale_of_a_moving_camera_comes_from_standing_feet(body):
+    camera = make_scene(body).camera
+    T = camera.T_camera_world.copy()
+    T[:, :3, 3] -= T[:, :3, 0] * np.linspace(0, 0.6, FRAMES)[:, None]  # 60 cm along world x
+    camera = replace(camera, T_camera_world=T, kind="moving")
+    _, points = make_joints_and_points(body, 3, 0.0, motion=0.1)
+    free = T @ np.linalg.inv(T[0])
+    free[:, :3, 3] /= 3
+    free[:, 3] = (0, 0, 0, 1)
+    u, _, vh = np.linalg.svd(free[:, :3, :3])
+    free[:, :3, :3] = u @ vh
+    camera_free = replace(camera, T_camera_world=free, is_metric=False)
+    settings = FitSettings(start_iterations=20, ground_iterations=20)
+    track = make_track(points, camera, 0)
+    result = fit_bodies([track], camera_free, SIZE_PX, 30.0, body, settings)
+    assert result.diagnostics["camera_scale"] == pytest.approx(3, rel=0.15)
 
 
 def test_shifting_the_principal_point_with_the_image_changes_nothing(body):
