@@ -17,6 +17,8 @@ from rich.console import Console
 
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # Ray 2.60 turns token auth on by itself
 os.environ.setdefault("WDS_SECURE", "1")
+os.environ.setdefault("GLOG_minloglevel", "2")  # MediaPipe's chatter about its own graphs
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 app = typer.Typer(
     help="4D human video generation that anyone can train from raw footage.",
@@ -29,9 +31,12 @@ evaluate_app = typer.Typer(help="Numbers, with the settings that made them.", no
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(evaluate_app, name="evaluate")
 
+TOLD_FAILURES = 5
+"""Failures of a stage that are told one by one; the others stand in results/."""
+
 Root = Annotated[str, typer.Option(help="Data root: a folder or s3://bucket/prefix.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
-Workers = Annotated[int, typer.Option(help="Ray actors; 0 works in this process.")]
+Workers = Annotated[int, typer.Option(min=0, help="Ray actors; 0 works in this process.")]
 
 
 def finish(summary: str, content: Mapping[str, Any], as_json: bool) -> None:
@@ -42,13 +47,21 @@ def finish(summary: str, content: Mapping[str, Any], as_json: bool) -> None:
         Console().print(summary, highlight=False, markup=False, soft_wrap=True)
 
 
-def finish_stages(accountings: Sequence[Any], as_json: bool) -> None:
-    """The last lines of a command that ran stages; failures make it exit with 1."""
+def finish_stages(store: Any, accountings: Sequence[Any], as_json: bool) -> None:
+    """The last lines of a command that ran stages; failures are told and make it exit with 1."""
     from dataclasses import asdict
 
+    from pipelines.run import last_line, read_results
+
+    failed = [accounting.stage for accounting in accountings if accounting.failed]
+    for stage in failed:
+        told = [result for result in read_results(store, stage) if result.status == "failed"]
+        for result in told[:TOLD_FAILURES]:
+            where = f"results/{stage}/{result.key}.json"
+            typer.echo(f"{stage} failed: {last_line(result.detail)}; see {where}", err=True)
     summary = "\n".join(accounting.summary() for accounting in accountings)
     finish(summary, {"stages": [asdict(accounting) for accounting in accountings]}, as_json)
-    if any(accounting.failed for accounting in accountings):
+    if failed:
         raise typer.Exit(1)
 
 
@@ -76,10 +89,10 @@ def doctor(as_json: Json = False) -> None:
 
 @app.command()
 def render(
-    count: Annotated[int, typer.Option(help="Clips.")] = 16,
+    count: Annotated[int, typer.Option(min=1, help="Clips.")] = 16,
     frames: Annotated[int, typer.Option(help="Frames per clip.")] = 17,
     size: Annotated[int, typer.Option(help="Side of the square picture in pixels.")] = 128,
-    seed: Annotated[int, typer.Option(help="First seed.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="First seed.")] = 0,
     people: Annotated[int, typer.Option(help="Most people in a clip.")] = 1,
     mocap: Annotated[Path | None, typer.Option(help="Folder of BVH files to move them.")] = None,
     root: Root = "data",
@@ -97,8 +110,8 @@ def render(
     settings = SceneSettings(width=size, height=size, num_frames=frames, num_people=(1, people))
     if mocap is not None:
         settings = replace(settings, mocap_folder=mocap, motion_kinds=("mocap",))
-    seeds = range(seed, seed + count)
-    finish_stages([render_clips(Store(root), seeds, settings, workers)], as_json)
+    seeds, store = range(seed, seed + count), Store(root)
+    finish_stages(store, [render_clips(store, seeds, settings, workers)], as_json)
 
 
 @app.command()
@@ -117,8 +130,8 @@ def ingest(
     from pipelines.ingest.stage import ingest as ingest_sources
     from storage_schemas.store import Store
 
-    settings = IngestSettings(licence=licence)
-    finish_stages([ingest_sources(sources, Store(root), settings, workers)], as_json)
+    settings, store = IngestSettings(licence=licence), Store(root)
+    finish_stages(store, [ingest_sources(sources, store, settings, workers)], as_json)
 
 
 @app.command()
@@ -141,7 +154,8 @@ def annotate(
         if not mark:
             raise ValueError(f"--backend must be STAGE=NAME, got {text!r}")
         chosen[stage] = name
-    finish_stages(annotate_clips(Store(root), backends=chosen, workers=workers), as_json)
+    store = Store(root)
+    finish_stages(store, annotate_clips(store, backends=chosen, workers=workers), as_json)
 
 
 @app.command()
@@ -235,10 +249,10 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of the run.")],
     resume: Annotated[bool, typer.Option(help="Continue the run in --out.")] = False,
     dry_run: Annotated[bool, typer.Option(help="Print size, memory and time only.")] = False,
-    steps: Annotated[int | None, typer.Option(help="Length, schedule included.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Length, schedule included.")] = None,
     start: Annotated[Path | None, typer.Option(help="Run whose weights to start from.")] = None,
     root: Root = "data",
-    workers: Annotated[int, typer.Option(help="Ray Train workers; 0 trains here.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Ray Train workers; 0 trains here.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Train a recipe on a published version; the same program as python -m models.train.
@@ -282,7 +296,8 @@ def encode(
     store = Store(root)
     manifest = read_manifest(store, data)
     keys = [shard.key for shard in manifest.shards]
-    finish_stages([encode_latents(store, manifest.name, keys, vae, workers=workers)], as_json)
+    accounting = encode_latents(store, manifest.name, keys, vae, workers=workers)
+    finish_stages(store, [accounting], as_json)
 
 
 @app.command()
@@ -293,7 +308,7 @@ def generate(
     motion: Annotated[str, typer.Option(help="A clip id, a .bvh file, or walk, wave, ...")],
     camera: Annotated[str, typer.Option(help="clip, static or orbit.")] = "static",
     background: Annotated[bool, typer.Option(help="Give the motion's own background.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
     guidance: Annotated[float, typer.Option(help="Strength of all conditions.")] = 2.0,
     out: Annotated[Path, typer.Option(help="The mp4 to write.")] = Path("generated.mp4"),
     root: Root = "data",
@@ -390,7 +405,7 @@ def _write_numbers(result: Mapping[str, Any], out: Path, as_json: bool) -> None:
 @app.command()
 def review(
     out: Annotated[Path, typer.Option(help="HTML page to write.")] = Path("review.html"),
-    limit: Annotated[int, typer.Option(help="Most clips on the page.")] = 24,
+    limit: Annotated[int, typer.Option(min=1, help="Most clips on the page.")] = 24,
     root: Root = "data",
     as_json: Json = False,
 ) -> None:
@@ -424,9 +439,9 @@ def demo(
 
 
 def main() -> None:
-    """Run the command; what the user can mend is one line, everything else a traceback."""
+    """Run the command; what the user can mend is one line, a bug of ours is a traceback."""
     try:
         app()
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)

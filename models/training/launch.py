@@ -18,6 +18,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from models.recipes import recipe_from_json, recipe_to_json
 from models.trained import RECIPE
+from models.training.checkpoint import refuse_second_run
 from models.training.loop import TrainResult
 from models.training.metrics import read_metrics
 
@@ -33,7 +34,7 @@ def launch(
     max_failures: int = 2,
     start: Path | None = None,
 ) -> TrainResult:
-    """Train on `num_workers` processes; 0 trains here, without Ray.
+    """Train through Ray Train on `num_workers` processes; 0 is its local mode, in this process.
 
     Args:
         recipe: Resolved; its batch size must be a multiple of the workers.
@@ -47,23 +48,22 @@ def launch(
     Raises:
         ValueError: If the batch cannot be shared or `out` already holds a run.
     """
+    if num_workers < 0:
+        raise ValueError(f"workers must be 0 or more, got {num_workers}")
     if num_workers > 0 and recipe.batch_size % num_workers:
         raise ValueError(
             f"batch_size {recipe.batch_size} must be a multiple of the {num_workers} workers"
         )
-    if not resume and any((out / "checkpoints").glob("step-*")):
-        raise ValueError(f"{out} already holds a run; add --resume or choose another folder")
-    if num_workers == 0:
-        from models.train import run_recipe
-
-        return run_recipe(recipe, shards, out, resume)
+    refuse_second_run(out, resume)
     settings = {
         "recipe": recipe_to_json(recipe),
         "shards": [str(shard.absolute()) for shard in shards],
         "out": str(out.absolute()),
         "start": None if start is None else str(start.absolute()),
     }
-    if not ray.is_initialized():
+    if num_workers == 0:
+        logging.getLogger("ray.train").setLevel(logging.WARNING)  # it repeats every metric
+    elif not ray.is_initialized():
         _start_ray(num_workers)
     use_gpu = torch.cuda.is_available()
     trainer = TorchTrainer(
