@@ -310,7 +310,7 @@ class Energy:
         slip = (robust(speed2 / 0.3**2, 3.0) * both).sum((1, 2))
         new = scales[slip.argmin()]
         state.log_camera_scale.copy_(new.log())
-        state.root_m += (new - old) * centre[None]
+        state.root_m.add_((new - old) * centre[None])
 
     @torch.no_grad()
     def find_ground(self, state: BodyState) -> None:
