@@ -26,8 +26,8 @@ from models.dit.task import DiTTask
 from models.recipes import find_recipe, recipe_to_json
 from models.recipes.dit import DiTRecipe
 from models.recipes.vae import VAERecipe
-from models.trained import RECIPE, WEIGHTS, read_recipe, weights_digest
-from models.training.checkpoint import load_weights, save_weights
+from models.trained import RECIPE, read_recipe, weights_digest
+from models.training.checkpoint import WEIGHTS, load_weights, refuse_second_run, save_weights
 from models.training.loop import (
     Report,
     Task,
@@ -100,8 +100,10 @@ def run_recipe(
         start: Finished run of the same model whose weights a fresh run begins with.
 
     Raises:
-        ValueError: If `out` holds a run of another recipe, or the shards lack what is needed.
+        ValueError: If `out` holds a run that this one may not continue, or the shards lack what
+            is needed.
     """
+    refuse_second_run(out, resume)
     ranks = current_ranks()
     settings = train_settings(recipe)
     if resume and (out / RECIPE).exists():

@@ -10,11 +10,10 @@ from models.dit.model import ISADiT
 from models.recipes import recipe_from_json
 from models.recipes.dit import DiTRecipe
 from models.recipes.vae import VAERecipe
-from models.training.checkpoint import load_weights
+from models.training.checkpoint import WEIGHTS, load_weights
 from models.vae.model import VideoVAE
 
 RECIPE = "recipe.json"
-WEIGHTS = "model.safetensors"
 
 
 def read_recipe(run: Path) -> Any:

@@ -164,6 +164,8 @@ def run_stage(
         StageStopped: The stage itself seems broken; the message names the items.
     """
     items = list(items)
+    if workers < 0:
+        raise ValueError(f"workers must be 0 or more, got {workers}")
     twice = [key for key, count in Counter(item.key for item in items).items() if count > 1]
     if twice:
         raise ValueError(f"{stage.name}: item keys must differ, got {twice[:5]} more than once")
@@ -180,8 +182,8 @@ def run_stage(
         if len(row) >= max_failures_in_a_row:
             names = ", ".join(failure.key for failure in row)
             raise StageStopped(
-                f"{stage.name} failed {len(row)} times in a row, on {names}; the last:\n"
-                f"{row[-1].detail}"
+                f"{stage.name} failed {len(row)} times in a row, on {names}; the last with "
+                f"{last_line(row[-1].detail)}; see results/{stage.name}/{row[-1].key}.json"
             )
     return Accounting(
         stage=stage.name,
@@ -191,6 +193,11 @@ def run_stage(
         failed=dict(counts["failed"]),
         reused=reused,
     )
+
+
+def last_line(traceback_text: str) -> str:
+    """What went wrong, without where."""
+    return traceback_text.strip().rpartition("\n")[2]
 
 
 def read_results(store: Store, stage_name: str) -> Iterator[Result]:

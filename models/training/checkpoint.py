@@ -26,6 +26,8 @@ LOG = logging.getLogger(__name__)
 TENSORS: Final = "state.safetensors"
 VALUES: Final = "state.json"
 MANIFEST: Final = "manifest.json"
+WEIGHTS: Final = "model.safetensors"
+"""What a finished run leaves to be used."""
 PLAIN = (str, int, float, bool, type(None))
 
 
@@ -101,6 +103,23 @@ def newest_checkpoint(folder: Path) -> tuple[int, dict[str, Any]] | None:
     return None
 
 
+def refuse_second_run(out: Path, resume: bool) -> None:
+    """Keep a run from being overwritten.
+
+    Raises:
+        ValueError: If the folder holds a run that is not to be continued, or weights without the
+            checkpoints that would let it continue.
+    """
+    has_steps = any((out / "checkpoints").glob("step-*"))
+    if has_steps and not resume:
+        raise ValueError(f"{out} already holds a run; add --resume or choose another folder")
+    if not has_steps and (out / WEIGHTS).exists():
+        raise ValueError(
+            f"{out} holds finished weights and no checkpoint to continue from; choose another "
+            "folder, and --start from this one to use them"
+        )
+
+
 def prune_checkpoints(folder: Path, keep: int) -> None:
     """Remove all but the newest, and what interrupted writers left behind."""
     for path in [*sorted(folder.glob("step-*"))[:-keep], *folder.glob(".writing-*")]:
@@ -124,7 +143,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: If there are none, or the file is damaged.
     """
-    file = path / "model.safetensors" if path.is_dir() else path
+    file = path / WEIGHTS if path.is_dir() else path
     try:
         return load_file(file)
     except (OSError, SafetensorError) as error:

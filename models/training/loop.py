@@ -29,6 +29,7 @@ from models.training.checkpoint import (
     place_like,
     place_optimizer_like,
     prune_checkpoints,
+    refuse_second_run,
     save_checkpoint,
 )
 from models.training.metrics import MetricsLog, peak_flops, peak_memory_mb
@@ -175,13 +176,7 @@ class _Run:
             shard(task)
 
     def restore(self, resume: bool) -> int:
-        if not resume:
-            if any(self.folder.glob("step-*")):
-                raise ValueError(
-                    f"{self.folder.parent} already holds a run; add --resume to continue it or "
-                    "choose another folder"
-                )
-            return 0
+        refuse_second_run(self.folder.parent, resume)
         found = newest_checkpoint(self.folder)
         if found is None:
             return 0
