@@ -133,7 +133,7 @@ def footage_settings(size: DemoSize, people: int, camera: str) -> SceneSettings:
     """Scenes that are filmed and then forgotten."""
     return SceneSettings(
         width=size.footage_px, height=size.footage_px, num_frames=size.footage_frames,
-        num_people=(people, people), camera_kinds=(camera,), characters=96,
+        num_people=(people, people), camera_kinds=(camera,), framing="fill",
     )  # fmt: skip
 
 

@@ -8,7 +8,9 @@ import torch
 
 from models.recipes import find_recipe, recipe_from_json, recipe_functions, recipe_to_json
 from models.train import estimate, main, resolve, run_recipe
-from models.trained import load_dit, load_vae, read_recipe
+from models.trained import load_dit, load_vae, read_recipe, weights_digest
+from models.training.checkpoint import load_weights
+from models.training.launch import launch
 from models.training.metrics import read_metrics
 from models.vae.losses import LossWeights
 
@@ -70,6 +72,22 @@ def test_finished_run_holds_what_rebuilds_it(finished):
     records = read_metrics(out / "metrics.jsonl")
     assert [r["step"] for r in records if "loss" in r] == [1, 2, 3]
     assert "val_psnr_linear" in records[-1], "the linear skip was fitted before the first step"
+
+
+def test_run_begins_with_the_weights_of_another(finished, shard, tmp_path):
+    """Through Ray Train's local mode too: the demo once trained from nothing this way."""
+    _, before = finished
+    recipe = replace(small(), learning_rate=0.0, muon_learning_rate=0.0, weight_decay=0.0)
+    assert launch(recipe, [shard], tmp_path, start=before).status == "finished"
+    assert (tmp_path / "start.txt").read_text().startswith(weights_digest(before))
+    for name, weight in load_weights(before).items():
+        torch.testing.assert_close(load_weights(tmp_path)[name], weight, msg=name)
+
+
+def test_weights_of_another_model_are_no_start(finished, shard, tmp_path):
+    recipe = replace(small(), model=replace(small().model, widths=(16, 16)))
+    with pytest.raises(ValueError, match="whose model differs"):
+        run_recipe(recipe, [shard], tmp_path, start=finished[1])
 
 
 def test_run_is_not_taken_for_another_kind(finished):
