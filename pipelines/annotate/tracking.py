@@ -40,6 +40,14 @@ class TrackingSettings:
     """Gap that motion alone may bridge."""
     short_gap_s: float = 1.0
     """Gap that motion and a rough colour match may bridge."""
+    max_crossing_s: float = 1.5
+    """Longest time that a person hidden by another is looked for beside that one."""
+    swap_margin: float = 0.1
+    """By how much a swap in a crossing must explain place, pose and colour better."""
+    smooth_swap_margin: float = 0.4
+    """The same where the follower never jumped."""
+    max_smooth_step: float = 0.06
+    """Hip motion between two frames, against the speed before, that is no jump."""
     max_gap_s: float = 6.0
     """Whoever was away longer is somebody new: two men in black, 30 s apart, were 0.95 alike."""
     min_similarity: float = 0.55

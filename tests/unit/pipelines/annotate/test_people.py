@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from pipelines.annotate.backends.observation import MASK_SIZE, Observation, Roi
+from pipelines.annotate.identity import link, settle_crossings
 from pipelines.annotate.people import (
     detect_people,
     detect_people_with_report,
@@ -12,7 +13,7 @@ from pipelines.annotate.people import (
     people_to_npz,
     track_people,
 )
-from pipelines.annotate.tracking import TrackingSettings
+from pipelines.annotate.tracking import TrackingSettings, Tracklet
 
 HEIGHT, WIDTH, SIZE = 240, 640, 200.0
 COLOURS = ((200, 30, 30), (30, 60, 220))
@@ -106,6 +107,75 @@ def test_two_people_who_cross_keep_their_identities():
         hips = track.keypoints_px[:, [23, 24], 0].mean(axis=1)
         np.testing.assert_allclose(hips[track.visible], truth[track.visible], atol=1e-3)
         assert track.visible.mean() > 0.85
+
+
+def run_of(start, hips_px, facing=1, colour=0):
+    """A tracklet at given hip positions; `facing` -1 mirrors left and right, as from behind."""
+    figure = (FIGURE - 0.5) * [facing, 1] * SIZE
+    look = np.zeros((3, 144))
+    look[:, colour] = 1
+    observations = []
+    for x in hips_px:
+        roi = Roi(x_px=float(x), y_px=120.0, size_px=SIZE)
+        observations.append(
+            Observation(
+                keypoints_px=figure + np.array([x, 120.0]),
+                keypoint_confidence=np.full(33, 0.9),
+                world_keypoints_m=np.zeros((33, 3)),
+                mask=figure_mask(),
+                roi=roi,
+                next_roi=roi,
+            )
+        )
+    return Tracklet(start, observations, [look] * len(observations), searches=10, hits=10)
+
+
+def frames_of(chains):
+    return sorted([(run.start, run.end) for run in chain] for chain in chains)
+
+
+def test_follower_that_slid_to_another_person_is_cut_where_it_jumped():
+    # a stands, b walks in front of a; a's window slides to b at frame 16; c is a again
+    a = np.concatenate([np.full(16, 90.0), np.full(14, 110.0), 110 + 2.0 * np.arange(30)])
+    stander_and_walker = run_of(0, a)
+    mirrored = run_of(0, a, facing=-1).observations
+    stander_and_walker.observations[16:] = mirrored[16:]
+    walker = run_of(0, 300 - 12.0 * np.arange(14), facing=-1)
+    stander_again = run_of(38, np.full(22, 88.0))
+    runs = [stander_and_walker, walker, stander_again]
+    chains = settle_crossings(runs, 25.0, TrackingSettings())
+    assert frames_of(chains) == [[(0, 14), (16, 60)], [(0, 16), (38, 60)]]
+    assert frames_of(link(runs, 25.0, TrackingSettings())) == frames_of(chains)
+    assert (stander_and_walker.start, stander_and_walker.end) == (0, 60)
+
+
+@pytest.mark.parametrize("colour", [0, 7])
+def test_people_who_pass_each_other_stay_who_they_are(colour):
+    time = np.arange(60)
+    near = run_of(0, 100 + 4.0 * time)
+    far = 340 - 4.0 * time
+    runs = [near, run_of(0, far[:27], colour=colour), run_of(34, far[34:], colour=colour)]
+    chains = link(runs, 25.0, TrackingSettings())
+    assert frames_of(chains) == [[(0, 27), (34, 60)], [(0, 60)]]
+
+
+def test_colour_finds_a_swap_that_motion_does_not():
+    still = np.full(30, 100.0)
+    a = run_of(0, np.concatenate([still, still + 6]))
+    a.appearances[30:] = run_of(0, still, colour=7).appearances
+    runs = [a, run_of(5, np.full(22, 106.0), colour=7), run_of(40, np.full(20, 103.0))]
+    chains = settle_crossings(runs, 25.0, TrackingSettings())
+    assert frames_of(chains) == [[(0, 30), (40, 60)], [(5, 27), (30, 60)]]
+
+
+def test_ends_and_starts_are_assigned_together():
+    # b2 lies nearest to the end of a, but then b would have no continuation
+    a, b = run_of(0, np.full(20, 100.0)), run_of(0, np.full(20, 190.0))
+    a2, b2 = run_of(24, np.full(20, 42.0)), run_of(24, np.full(20, 140.0))
+    chains = link([a, b, a2, b2], 25.0, TrackingSettings())
+    first = next(chain for chain in chains if chain[0].observations[0] is a.observations[0])
+    assert first[-1].observations[0] is a2.observations[0]
+    assert len(chains) == 2
 
 
 def test_person_who_leaves_and_comes_back_is_the_same_and_invisible_between():
