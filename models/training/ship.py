@@ -9,8 +9,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from models.trained import RECIPE, read_recipe, weights_digest
 from models.training.checkpoint import WEIGHTS, load_weights, save_weights
 from models.training.metrics import read_metrics
@@ -22,7 +20,7 @@ LOG = "metrics.jsonl"
 def ship(run: Path, out: Path, origin: str) -> str:
     """Write weights, recipe, log and origin; returns the digest of the weights.
 
-    float16 halves the file; the values differ by at most 1 part in 2048, and scalars stay float32.
+    float16 halves the file: values move by at most 1 part in 2048. Scalars and integers stay.
 
     Raises:
         ValueError: If the run is not finished.
@@ -30,7 +28,9 @@ def ship(run: Path, out: Path, origin: str) -> str:
     recipe = read_recipe(run)
     weights = load_weights(run)
     out.mkdir(parents=True, exist_ok=True)
-    halved = {name: w.to(torch.float16) if w.ndim else w for name, w in weights.items()}
+    halved = {
+        name: w.half() if w.ndim and w.is_floating_point() else w for name, w in weights.items()
+    }
     digest = save_weights(out / WEIGHTS, halved)
     shutil.copyfile(run / RECIPE, out / RECIPE)
     shutil.copyfile(run / LOG, out / LOG)
