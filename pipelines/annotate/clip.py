@@ -261,4 +261,8 @@ def _with_backend(step: Step, backends: Mapping[str, str]) -> Step:
         )
     if step.name not in backends:
         return step
+    if backends[step.name] not in BACKENDS:
+        raise ValueError(
+            f"backend of {step.name} must be one of {sorted(BACKENDS)}, got {backends[step.name]!r}"
+        )
     return replace(step, parameters={**step.parameters, "backend": backends[step.name]})
