@@ -325,6 +325,8 @@ def generate(
     from pipelines.film import Studio
     from storage_schemas.store import Store
 
+    if out.suffix != ".mp4":
+        raise ValueError(f"--out must end in .mp4, got {out}")
     settings = SampleSettings(seed=seed, guidance={"all": guidance})
     studio = Studio.open(model, vae)
     wish = (reference, motion, camera, background)
@@ -438,10 +440,10 @@ def demo(
     finish(f"report: {page}", {"report": str(page)}, as_json)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; what the user can mend is one line, a bug of ours is a traceback."""
     try:
-        app()
+        app(args=arguments)
     except (ValueError, OSError, RuntimeError) as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 
-import torch
-
 # numpy and cv2 come before pycolmap: the other order mixes up two copies of zlib
 PACKAGES = (
     "numpy", "cv2", "torch", "torchvision", "ray.data", "ray.train", "pyarrow", "webdataset",
@@ -49,11 +47,8 @@ def _python() -> Finding:
 def _renderer() -> Finding:
     from pipelines.synthetic.renderers.opengl import opengl_context
 
-    try:
-        detail = str(opengl_context().info["GL_RENDERER"])
-        return Finding(what="renderer (EGL)", is_fine=True, detail=detail)
-    except (RuntimeError, OSError, ValueError) as error:
-        return Finding(what="renderer (EGL)", is_fine=False, detail=str(error))
+    detail = str(opengl_context().info["GL_RENDERER"])
+    return Finding(what="renderer", is_fine=True, detail=detail)
 
 
 def _body() -> Finding:
@@ -65,6 +60,8 @@ def _body() -> Finding:
 
 
 def _gpu() -> Finding:
+    import torch
+
     if torch.cuda.is_available():
         name = torch.cuda.get_device_name(0)
         return Finding(what="gpu", is_fine=True, detail=name, is_needed=False)
@@ -79,7 +76,7 @@ def _disk() -> Finding:
     )
 
 
-def _uninstalled_pins() -> Finding:
+def _mediapipe_models() -> Finding:
     """MediaPipe carries its models only in 0.10.21; a newer one breaks annotation silently."""
     version = metadata.version("mediapipe")
     is_fine = version == "0.10.21"
@@ -88,10 +85,18 @@ def _uninstalled_pins() -> Finding:
 
 
 CHECKS: tuple[Callable[[], Finding], ...] = (
-    _python, _uninstalled_pins, _renderer, _body, _gpu, _disk,
+    _python, _mediapipe_models, _renderer, _body, _gpu, _disk,
 )  # fmt: skip
 
 
 def examine() -> list[Finding]:
-    """Every finding; nothing is installed or changed."""
-    return [_import(name) for name in PACKAGES] + [check() for check in CHECKS]
+    """Every finding; nothing is installed or changed, and what is missing stops nothing."""
+    return [_import(name) for name in PACKAGES] + [_try(check) for check in CHECKS]
+
+
+def _try(check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        what = check.__name__.strip("_").replace("_", " ")
+        return Finding(what=what, is_fine=False, detail=f"{error}; run `make setup`")
