@@ -68,7 +68,7 @@ def clip_window(
     """The square and the frames of a clip that generation works on, with their labels.
 
     Raises:
-        ValueError: If the clip lacks labels.
+        ValueError: If the clip lacks labels or people, or is too short.
     """
     try:
         clip = ClipRecord.from_json(store.read(f"clips/{clip_id}/{shards.CLIP}"))
@@ -76,6 +76,8 @@ def clip_window(
         camera = CameraTrack.from_npz(store.read(f"clips/{clip_id}/{shards.CAMERA}"))
     except FileNotFoundError as error:
         raise ValueError(f"clip {clip_id} has no labels ({error}); annotate it first") from error
+    if not len(bodies.person_id):
+        raise ValueError(f"clip {clip_id} shows nobody; choose another clip")
     window = choose_window(clip, bodies, settings, np.random.default_rng(0))
     K = crop_camera(torch.from_numpy(camera.K[window.frames].copy()), window).numpy()
     cut = replace(camera, K=K, T_camera_world=camera.T_camera_world[window.frames])
@@ -159,7 +161,7 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "height width 3"]:
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError, SyntaxError) as error:
         raise ValueError(f"{path} is not a readable picture: {error}") from error
     white = Image.new("RGBA", upright.size, "white")
-    return np.asarray(Image.alpha_composite(white, upright).convert("RGB"))
+    return np.array(Image.alpha_composite(white, upright).convert("RGB"))
 
 
 def motion_from_clip(store: Store, clip_id: str, settings: ClipSettings) -> Motion:
@@ -181,7 +183,7 @@ def motion_from_name(
     Raises:
         ValueError: If the name is neither, or the file is malformed.
     """
-    skeleton = Skeleton.of(body, betas)
+    skeleton = Skeleton.of(body, betas.copy())  # records are read-only
     times_s = np.arange(num_frames) / fps
     if Path(name).suffix.lower() == ".bvh":
         moved = retarget(read_bvh(Path(name)), times_s, skeleton)
