@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from einops import reduce
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from models.data import Batch
@@ -53,6 +53,29 @@ def read_conditions(batch: Batch, recipe: DiTRecipe, latent_std: Tensor) -> Cond
     if batch.has_background is None:
         return conditions
     return conditions.keep({"background": batch.has_background})
+
+
+def shift_reference(
+    conditions: Conditions, shift: Int[Tensor, "b 2"], spatial_factor: int
+) -> Conditions:
+    """The reference moved by whole latent cells (right, down), its camera moved along.
+
+    References come from the clip itself, so the figure stands nearly where it will be wanted. A
+    model that has only seen that copies the reference in place; one that has seen moved ones takes
+    the place from the bodies and the looks from the reference.
+    """
+    latent, people = conditions.reference_latent, conditions.reference_bodies
+    if latent is not None:
+        moved = [
+            torch.roll(clip, (int(down), int(right)), (-2, -1))
+            for clip, (right, down) in zip(latent, shift, strict=True)
+        ]
+        conditions = replace(conditions, reference_latent=torch.stack(moved))
+    if people is not None:
+        K = people.K.clone()
+        K[:, :2, 2] += shift * spatial_factor
+        conditions = replace(conditions, reference_bodies=replace(people, K=K))
+    return conditions
 
 
 def _image_embedding(batch: Batch, recipe: DiTRecipe) -> Float[Tensor, "b e"] | None:
@@ -160,6 +183,9 @@ class DiTTask:
             shift=self.recipe.time_shift,
         ).to(x_0.device)  # fmt: skip
         conditions = read_conditions(batch, self.recipe, self.module.latent_std)
+        conditions = shift_reference(
+            conditions, self._draw_shift(x_0, generator), self.recipe.spatial_factor
+        )
         conditions = self._drop(conditions, len(x_0), generator)
         with self._autocast():
             predicted = self.module(interpolate(x_0, noise, time), time, conditions)
@@ -281,6 +307,15 @@ class DiTTask:
         }
         device = self.module.latent_std.device
         return conditions.keep({name: value.to(device) for name, value in kept.items()})
+
+    def _draw_shift(
+        self, x_0: Float[Tensor, "b c k h w"], generator: torch.Generator
+    ) -> Int[Tensor, "b 2"]:
+        """Cells (right, down) to move each reference by; none for those that stay."""
+        reach = x_0.shape[-1] // 3
+        shift = torch.randint(-reach, reach + 1, (len(x_0), 2), generator=generator)
+        moves = torch.rand(len(x_0), 1, generator=generator) < self.recipe.shift_probability
+        return (shift * moves).to(x_0.device)
 
     @torch.no_grad()
     def _update_average(self, step: int) -> None:

@@ -40,6 +40,8 @@ class DiTRecipe:
         }
     )  # fmt: skip
     """How often each condition is dropped from a clip, independently."""
+    shift_probability: float = 0.5
+    """How often the reference of a clip is moved, so that its place is not copied."""
     drop_all_probability: float = 0.05
     """How often a clip is trained without any condition."""
     latent_std: float | None = None

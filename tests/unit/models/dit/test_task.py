@@ -13,6 +13,7 @@ from models.dit.task import (
     channel_effect,
     figure_cells,
     read_conditions,
+    shift_reference,
     with_bodies_of_the_next_clip,
 )
 from models.geometry import look_at, project
@@ -169,6 +170,20 @@ def test_reference_people_are_those_of_the_reference_frame(batch):
     reference = read_conditions(batch, dit_debug(), torch.tensor(1.0)).reference_bodies
     assert torch.equal(reference.points_world[1], batch.points_world[1, :, 1])
     assert torch.equal(reference.is_visible[0], batch.person_visible[0, :, 0])
+
+
+def test_a_moved_reference_moves_with_its_camera(batch):
+    conditions = read_conditions(batch, dit_debug(), torch.tensor(2.0))
+    shift, factor = torch.tensor([[1, -2], [0, 0]]), dit_debug().spatial_factor
+    moved = shift_reference(conditions, shift, factor)
+    before, after = conditions.reference_latent, moved.reference_latent
+    torch.testing.assert_close(after[0, :, :-2, 1:], before[0, :, 2:, :-1])
+    torch.testing.assert_close(after[1], before[1])
+    people, moved_people = conditions.reference_bodies, moved.reference_bodies
+    xy, moved_xy = (
+        project(p.points_world[:, 0], p.K, p.T_camera_world)[0] for p in (people, moved_people)
+    )
+    torch.testing.assert_close(moved_xy, xy + shift[:, None] * factor)
 
 
 def test_always_dropped_conditions_do_not_reach_the_loss(batch):
