@@ -10,10 +10,11 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 
@@ -21,15 +22,24 @@ from models.body.model import BodyModel
 from models.evaluate import evaluate_dit, evaluate_vae
 from models.generate import SampleSettings
 from models.train import resolve
+from models.trained import load_vae
 from models.training.launch import launch
 from orchestration.steps import Wish, evaluate_pairs, make_film, training_shards
 from pipelines.annotate.clip import annotate_clips, ingested
+from pipelines.direct import clip_window, read_window
 from pipelines.encode import encode_latents
-from pipelines.film import CLIP_FPS, Studio
+from pipelines.film import CLIP_FPS, Studio, reconstruct
 from pipelines.ingest.stage import IngestSettings, ingest
 from pipelines.pack import PackSettings, pack
-from pipelines.page import Section, metrics_table, render_page
-from pipelines.report import ClipView, account_table, film_figures, training_section
+from pipelines.page import Section, metrics_table, picture, render_page
+from pipelines.report import (
+    ClipView,
+    account_table,
+    film_figures,
+    rendered_sheet,
+    training_section,
+)
+from pipelines.review import contact_sheet
 from pipelines.run import Accounting, read_results
 from pipelines.synthetic.produce import render_clips
 from pipelines.synthetic.scene import SceneSettings, sample_scene
@@ -141,6 +151,12 @@ def render_step(store: Store, root: Path, size: DemoSize, book: Notebook) -> dic
     """Render; returns the movies with the ids of the clips that hold their truth."""
     seeds = range(FIRST_SEED, FIRST_SEED + size.clips)
     _tell(book, render_clips(store, seeds, training_settings(size)))
+    sheet = rendered_sheet(store, seeds[:6], training_settings(size))
+    if sheet is not None:
+        text = "Free characters, procedural motion and worlds; bodies, masks, depth, background "
+        text += "and camera of every frame are exact. A clip is a function of its seed."
+        shown = picture("six of the rendered clips", sheet)
+        book.sections.append(Section(title="Rendered clips", text=text, figures=[shown]))
     movies: dict[Path, str] = {}
     for number, (people, camera) in enumerate(((1, "static"), (2, "orbit"))):
         settings, seed = footage_settings(size, people, camera), FIRST_SEED - 1 - number
@@ -227,9 +243,24 @@ def vae_step(store: Store, out: Path, size: DemoSize, book: Notebook) -> None:
     text = (
         f"{recipe.name}, {result.step} steps from the shipped weights {start.name} "
         f"({_log_line(start)}). PSNR beside the linear codec (psnr_pca_db) of the same "
-        "latent shape. Perceptual metrics need weights that are not here."
+        "latent shape. Perceptual metrics need weights that are not here. The loss holds that of "
+        "the auxiliary image decoder, which is not shipped and starts anew."
     )
-    book.sections.append(training_section("Video VAE", out, text, numbers))
+    section = training_section("Video VAE", out, text, numbers)
+    sheet = reconstruction_sheet(store, out, held_out_clips(store)[:3])
+    shown = picture("held-out clips and their reconstructions", sheet)
+    book.sections.append(replace(section, figures=[*section.figures, shown]))
+
+
+def reconstruction_sheet(store: Store, run: Path, clip_ids: Sequence[str]) -> np.ndarray:
+    """Clips above what the autoencoder makes of them."""
+    vae, recipe, _ = load_vae(run)
+    rows = []
+    for clip_id in clip_ids:
+        window, _, _ = clip_window(store, clip_id, recipe.clips)
+        frames = read_window(store, clip_id, shards.VIDEO, window)
+        rows += [(f"clip {clip_id[:8]}", frames), ("reconstruction", reconstruct(vae, frames))]
+    return contact_sheet(rows, columns=9, height_px=112)
 
 
 def dit_step(store: Store, root: Path, size: DemoSize, book: Notebook) -> None:

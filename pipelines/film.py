@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from einops import rearrange
+from jaxtyping import Float, UInt8
 
 from models.body.model import BodyModel
 from models.dit.model import ISADiT
@@ -122,9 +123,22 @@ def shoot(studio: Studio, shot: Shot) -> UInt8[np.ndarray, "frames height width 
             f"{shot.weights}"
         )
     with torch.no_grad():
-        video = generate(studio.dit, studio.vae, studio.body, shot)[0]
-    pixels = (video * 255).round().to(torch.uint8)
-    return np.ascontiguousarray(pixels.permute(1, 2, 3, 0).numpy())
+        return _pixels(generate(studio.dit, studio.vae, studio.body, shot)[0])
+
+
+def reconstruct(
+    vae: VideoVAE, frames: UInt8[np.ndarray, "frames height width 3"]
+) -> UInt8[np.ndarray, "frames height width 3"]:
+    """Frames through the autoencoder and back."""
+    video = rearrange(torch.from_numpy(frames.copy()), "t h w c -> 1 c t h w").float()
+    with torch.no_grad():
+        decoded = vae.decode(vae.encode(video / 127.5 - 1).mean)
+    return _pixels(((decoded + 1) / 2).clamp(0, 1)[0])
+
+
+def _pixels(video: Float[torch.Tensor, "3 t h w"]) -> np.ndarray:
+    frames = rearrange((video * 255).round().to(torch.uint8), "c t h w -> t h w c")
+    return np.ascontiguousarray(frames.numpy())
 
 
 def show_conditions(
