@@ -41,7 +41,10 @@ class CameraSettings:
     max_key_frames: int = 24
     min_registered: float = 0.8
     """Share of key frames that a reconstruction must place."""
-    timeout_s: float = 600.0
+    min_sfm_points: int = 150
+    """Scene points below which a reconstruction is a guess: one of 50 was wrong by 13 degrees."""
+    timeout_s: float = 60.0
+    """Structure from motion that takes longer is ended, and the camera is unknown."""
 
 
 def estimate_camera(
@@ -238,7 +241,10 @@ def _estimate_moving(
     facts["registered_share"] = share
     if found is None or share < settings.min_registered:
         return _unknown(view, f"structure from motion placed {share:.0%} of the frames", facts)
-    facts |= {"sfm_error_px": float(found["error_px"]), "sfm_points": float(found["num_points"])}
+    points = float(found["num_points"])
+    facts |= {"sfm_error_px": float(found["error_px"]), "sfm_points": points}
+    if points < settings.min_sfm_points:
+        return _unknown(view, f"structure from motion found only {points:.0f} points", facts)
     facts["camera_quality"] = share
     poses = interpolate_poses(keys[found["index"]], found["T_camera_world"], len(frames))
     poses = poses @ np.linalg.inv(poses[0])

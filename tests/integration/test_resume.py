@@ -42,7 +42,7 @@ def start(shard, out, steps, parallel="replicate", **env):
 
 
 def finish(process, code=0):
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=400)
     assert process.returncode == code, errors
     return errors
 

@@ -17,8 +17,10 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-MIN_SIDE = 512
+WORK_SIDE = 512
+"""Short side of the images: smaller ones fail, larger ones only cost."""
 MAX_FEATURES = 1500
+OVERLAP = 8
 
 
 def reconstruct(
@@ -26,7 +28,7 @@ def reconstruct(
     people: Bool[np.ndarray, "frames height width"],
     focal_px: float,
     is_focal_known: bool,
-    timeout_s: float = 600.0,
+    timeout_s: float = 60.0,
 ) -> dict[str, np.ndarray] | None:
     """Camera poses of key frames up to scale, or None when the reconstruction failed.
 
@@ -42,7 +44,7 @@ def reconstruct(
         `error_px` (mean reprojection), `num_points`; pixels of `frames`.
     """
     height, width = frames.shape[1:3]
-    scale = max(1.0, MIN_SIDE / min(height, width))
+    scale = WORK_SIDE / min(height, width)
     with tempfile.TemporaryDirectory(prefix="isa4d_sfm_") as name:
         folder = Path(name)
         _write_request(folder, frames, people, scale)
@@ -51,6 +53,7 @@ def reconstruct(
             "height": round(height * scale),
             "focal_px": focal_px * scale,
             "is_focal_known": is_focal_known,
+            "cpu_limit_s": int(np.ceil(timeout_s)) + 1,
         }
         (folder / "request.json").write_text(json.dumps(request))
         command = [sys.executable, "-m", "pipelines.annotate.backends.colmap_sfm", name]
@@ -77,9 +80,10 @@ def _write_request(
     (folder / "images").mkdir()
     (folder / "masks").mkdir()
     grow = np.ones((9, 9), np.uint8)
+    how = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
     for i, (frame, hidden) in enumerate(zip(frames, people, strict=True)):
         size = (round(frame.shape[1] * scale), round(frame.shape[0] * scale))
-        image = cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC)
+        image = cv2.resize(frame, size, interpolation=how)
         mask = cv2.resize(hidden.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
         keep = 255 * (1 - cv2.dilate(mask, grow))
         cv2.imwrite(str(folder / f"images/{i:04d}.png"), image[..., ::-1])
@@ -90,6 +94,8 @@ def _run(folder: Path) -> None:
     import pycolmap  # after numpy and cv2, see above
 
     request: dict[str, Any] = json.loads((folder / "request.json").read_text())
+    limit = request["cpu_limit_s"]
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))  # ends also when the parent is gone
     focal, width, height = (request[name] for name in ("focal_px", "width", "height"))
     database, images = folder / "database.db", folder / "images"
     reader = pycolmap.ImageReaderOptions()
@@ -111,7 +117,7 @@ def _run(folder: Path) -> None:
     matching.use_gpu = False
     matching.num_threads = 1
     pairing = pycolmap.SequentialPairingOptions()
-    pairing.overlap = 6
+    pairing.overlap = OVERLAP
     pycolmap.match_sequential(database, matching_options=matching, pairing_options=pairing)
     options = pycolmap.GlobalPipelineOptions()
     options.random_seed = 0
@@ -149,5 +155,4 @@ def _write_result(folder: Path, reconstruction: Any | None) -> None:
 
 
 if __name__ == "__main__":
-    resource.setrlimit(resource.RLIMIT_CPU, (900, 900))  # ends also when the parent is gone
     _run(Path(sys.argv[1]))

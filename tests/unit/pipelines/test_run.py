@@ -242,7 +242,7 @@ def test_ray_actors_give_the_same_results_as_this_process(store, tmp_path):
         [sys.executable, str(script), store.root],
         capture_output=True,
         text=True,
-        timeout=250,
+        timeout=400,
         env={**os.environ, "PYTHONPATH": paths},
     )
     assert done.returncode == 0, done.stderr[-3000:]
