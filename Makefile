@@ -42,7 +42,7 @@ check: setup ## lint, format, types, tests
 	@$(MAKE) test
 
 ui: setup ## the Dagster UI on http://127.0.0.1:3000
-	@mkdir -p $(DAGSTER_HOME)
+	@mkdir -p $(DAGSTER_HOME) && cp orchestration/dagster.yaml $(DAGSTER_HOME)/dagster.yaml
 	@ISA4D_ROOT=$(abspath $(DEMO)) $(RUN)/dagster dev -h 127.0.0.1 -p 3000 -m orchestration.definitions
 
 bench: setup ## speed and memory, side by side with a peer; see tests/benchmarks/RESULTS.md

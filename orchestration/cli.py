@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,14 +52,12 @@ def finish_stages(store: Any, accountings: Sequence[Any], as_json: bool) -> None
     """The last lines of a command that ran stages; failures are told and make it exit with 1."""
     from dataclasses import asdict
 
-    from pipelines.run import last_line, read_results
+    from pipelines.run import tell_failures
 
     failed = [accounting.stage for accounting in accountings if accounting.failed]
     for stage in failed:
-        told = [result for result in read_results(store, stage) if result.status == "failed"]
-        for result in told[:TOLD_FAILURES]:
-            where = f"results/{stage}/{result.key}.json"
-            typer.echo(f"{stage} failed: {last_line(result.detail)}; see {where}", err=True)
+        for line in islice(tell_failures(store, stage), TOLD_FAILURES):
+            typer.echo(line, err=True)
     summary = "\n".join(accounting.summary() for accounting in accountings)
     finish(summary, {"stages": [asdict(accounting) for accounting in accountings]}, as_json)
     if failed:

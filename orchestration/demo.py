@@ -24,7 +24,14 @@ from models.generate import SampleSettings
 from models.train import resolve
 from models.trained import load_vae
 from models.training.launch import launch
-from orchestration.steps import Wish, evaluate_pairs, make_film, training_shards
+from orchestration.partitions import FIRST_SEED
+from orchestration.steps import (
+    Wish,
+    evaluate_pairs,
+    make_film,
+    training_scenes,
+    training_shards,
+)
 from pipelines.annotate.clip import annotate_clips, ingested
 from pipelines.direct import clip_window, read_window
 from pipelines.encode import encode_latents
@@ -51,8 +58,6 @@ from storage_schemas.store import Store
 
 SHIPPED = Path(__file__).parents[1] / "models" / "weights"
 NAME = "demo"
-FIRST_SEED = 1_000_000
-"""Far from the seeds that the shipped weights were trained on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,14 +136,6 @@ def run_demo(root: Path, videos: Sequence[Path], size: DemoSize | None = None) -
     return page
 
 
-def training_settings(size: DemoSize) -> SceneSettings:
-    """Scenes to train on: one figure that fills the frame."""
-    return SceneSettings(
-        width=size.clip_px, height=size.clip_px, num_frames=17, framing="fill", characters=96,
-        camera_kinds=("static", "orbit", "dolly"),
-    )  # fmt: skip
-
-
 def footage_settings(size: DemoSize, people: int, camera: str) -> SceneSettings:
     """Scenes that are filmed and then forgotten."""
     return SceneSettings(
@@ -150,8 +147,9 @@ def footage_settings(size: DemoSize, people: int, camera: str) -> SceneSettings:
 def render_step(store: Store, root: Path, size: DemoSize, book: Notebook) -> dict[Path, str]:
     """Render; returns the movies with the ids of the clips that hold their truth."""
     seeds = range(FIRST_SEED, FIRST_SEED + size.clips)
-    _tell(book, render_clips(store, seeds, training_settings(size)))
-    sheet = rendered_sheet(store, seeds[:6], training_settings(size))
+    scenes = training_scenes(size.clip_px, 17, most_people=1)
+    _tell(book, render_clips(store, seeds, scenes))
+    sheet = rendered_sheet(store, seeds[:6], scenes)
     if sheet is not None:
         text = "Free characters, procedural motion and worlds; bodies, masks, depth, background "
         text += "and camera of every frame are exact. A clip is a function of its seed."

@@ -5,6 +5,7 @@ import dagster as dg
 SEEDS_PER_RANGE = 32
 NUM_RANGES = 32
 FIRST_SEED = 1_000_000
+"""Far from the seeds that the shipped weights were trained on."""
 
 seed_ranges = dg.StaticPartitionsDefinition(
     [f"{FIRST_SEED + i * SEEDS_PER_RANGE:07d}" for i in range(NUM_RANGES)]

@@ -20,6 +20,7 @@ from pipelines.direct import (
 from pipelines.encode import latent_shards
 from pipelines.evaluate_labels import ClipLabels, evaluate_labels
 from pipelines.film import CLIP_FPS, Studio, compose, shoot, write_film
+from pipelines.synthetic.scene import SceneSettings
 from pipelines.video_io import decode_mp4
 from storage_schemas import shards
 from storage_schemas.background import BackgroundValid
@@ -32,6 +33,14 @@ from storage_schemas.store import Store
 
 Wish = tuple[str, str, str, bool]
 """Reference, motion, camera, whether the motion's background is given."""
+
+
+def training_scenes(size_px: int, num_frames: int, most_people: int) -> SceneSettings:
+    """Scenes to train on: figures that fill the frame, seen by a resting or moving camera."""
+    return SceneSettings(
+        width=size_px, height=size_px, num_frames=num_frames, num_people=(1, most_people),
+        framing="fill", camera_kinds=("static", "orbit", "dolly"),
+    )  # fmt: skip
 
 
 def training_shards(store: Store, reference: str) -> list[Path]:

@@ -6,13 +6,13 @@ from models.body.model import BodyModel
 from orchestration.metadata import check_accounts, show_accounts, show_picture
 from orchestration.partitions import seed_ranges, seeds_of
 from orchestration.resources import Workspace
+from orchestration.steps import training_scenes
 from pipelines.annotate.clip import annotate_clips
 from pipelines.ingest.stage import IngestSettings, ingest
 from pipelines.pack import pack
 from pipelines.report import ClipView, rendered_sheet
 from pipelines.run import read_results
 from pipelines.synthetic.produce import render_clips
-from pipelines.synthetic.scene import SceneSettings
 from storage_schemas.dataset import publish, read_manifest, verify
 
 NOTHING_FAILED = "nothing_failed"
@@ -36,10 +36,7 @@ def synthetic_clips(
     context: dg.AssetExecutionContext, config: RenderConfig, workspace: Workspace
 ) -> dg.MaterializeResult:
     """Rendered humans with exact ground truth, a range of seeds per partition."""
-    settings = SceneSettings(
-        width=config.size_px, height=config.size_px, num_frames=config.num_frames,
-        framing="fill", num_people=(1, config.most_people), characters=96,
-    )  # fmt: skip
+    settings = training_scenes(config.size_px, config.num_frames, config.most_people)
     seeds = seeds_of(context.partition_key)
     account = render_clips(workspace.store, seeds, settings, workspace.workers)
     sheet = rendered_sheet(workspace.store, seeds[:4], settings)
