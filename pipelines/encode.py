@@ -26,7 +26,7 @@ from models.sample import Sample, SampleReader
 from models.trained import load_vae, read_recipe, weights_digest
 from models.vae.model import VideoVAE
 from models.window import ClipSettings, Window
-from pipelines.run import Accounting, Item, Stage, StageStopped, run_stage
+from pipelines.run import Accounting, Item, Stage, StageStopped, run_stage, tell_failures
 from storage_schemas.latent import LatentRecord
 from storage_schemas.shards import LATENT, VIDEO, write_shard
 from storage_schemas.store import Store
@@ -94,7 +94,7 @@ def encode_latents(
     ]
     run = run_stage(stage, items, store, workers)
     if run.kept != len(items):
-        raise StageStopped(f"{run.summary()}; see results/encode/{name}-*.json")
+        raise StageStopped(f"{run.summary()}; {next(tell_failures(store, 'encode'), '')}")
     _remove_older(store, name, [item.value[1] for item in items])
     return _account(store, [item.value[1] for item in items], run)
 

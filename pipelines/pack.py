@@ -172,10 +172,10 @@ class PackShard:
         """Merge, check and write the clips of a shard."""
         key, clips = item.value
         buffer = io.BytesIO()
-        write_shard(((name, self._sample(store, name, parts)) for name, parts in clips), buffer)
+        write_shard(((name, self._sample(store, parts)) for name, parts in clips), buffer)
         return {key: buffer.getvalue()}
 
-    def _sample(self, store: Store, clip_id: str, keys: Sequence[str]) -> dict[str, bytes]:
+    def _sample(self, store: Store, keys: Sequence[str]) -> dict[str, bytes]:
         parts = {key.rpartition("/")[2]: store.read(key) for key in keys if "results/" not in key}
         record = ClipRecord.from_json(parts.pop(layout.CLIP))
         provenance = dict(record.provenance)

@@ -185,9 +185,16 @@ def write_review(store: Store, out: Path, limit: int) -> tuple[int, int]:
     if not ids:
         raise ValueError(f"no labelled clip in {store.root}; run `isa4d annotate` or `render`")
     body = BodyModel.load()
-    sections = [ClipView(store, clip_id, body).section(clip_id) for clip_id in ids[:limit]]
+    sections = [_section(store, clip_id, body) for clip_id in ids[:limit]]
     accounts = Section(title="accounts", tables=[account_table(store)])
     out.parent.mkdir(parents=True, exist_ok=True)
     summary = [f"{len(ids)} labelled clips in {store.root}, {len(sections)} shown"]
     out.write_text(render_page("isa4d review", summary, [accounts, *sections]))
     return len(sections), len(ids)
+
+
+def _section(store: Store, clip_id: str, body: BodyModel) -> Section:
+    try:
+        return ClipView(store, clip_id, body).section(clip_id)
+    except ValueError as error:
+        raise ValueError(f"clip {clip_id}: {error}; make its labels again") from error

@@ -203,7 +203,22 @@ def last_line(traceback_text: str) -> str:
 def read_results(store: Store, stage_name: str) -> Iterator[Result]:
     """What a stage did so far, by item key."""
     for key in store.list(f"results/{stage_name}/"):
-        yield Result(**json.loads(store.read(key)))
+        yield _parse_result(key, store.read(key))
+
+
+def tell_failures(store: Store, stage_name: str) -> Iterator[str]:
+    """One line per item that a stage failed on: the error, and where the rest lies."""
+    for result in read_results(store, stage_name):
+        if result.status == "failed":
+            where = f"results/{stage_name}/{result.key}.json"
+            yield f"{stage_name} failed: {last_line(result.detail)}; see {where}"
+
+
+def _parse_result(key: str, data: bytes) -> Result:
+    try:
+        return Result(**json.loads(data))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{key} is no result ({error}); delete it and run again") from error
 
 
 def sha256_file(path: Path) -> str:
@@ -277,7 +292,8 @@ class _Worker:
 
     def _recorded(self, item: Item) -> Result | None:
         try:
-            return Result(**json.loads(self.store.read(self._result_key(item))))
+            key = self._result_key(item)
+            return _parse_result(key, self.store.read(key))
         except FileNotFoundError:
             return None
 

@@ -225,7 +225,12 @@ def _read_head(store: Store, name: str) -> tuple[str, str]:
         data, etag = store.read_tagged(f"versions/names/{name}.json")
     except FileNotFoundError:
         return "", ""
-    return str(json.loads(data)["manifest"]), etag
+    try:
+        return str(json.loads(data)["manifest"]), etag
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"versions/names/{name}.json names no manifest ({error!r}); restore it"
+        ) from error
 
 
 def _read_object(store: Store, digest: str) -> Manifest:

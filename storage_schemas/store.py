@@ -36,6 +36,8 @@ class Store:
 
     def __init__(self, root: str | Path):
         self.root = str(root)
+        if "://" in self.root and not self.root.startswith("s3://"):
+            raise ValueError(f"root must be a folder or s3://bucket/prefix, got {self.root!r}")
         self._backend: _Folder | _Bucket = (
             _Bucket(self.root) if self.root.startswith("s3://") else _Folder(Path(self.root))
         )

@@ -54,6 +54,7 @@ WRONG = [
     ("render --people 99 --count 1", "num_people"),
     ("render --mocap nowhere --count 1", r"nowhere holds no \.bvh"),
     ("render --count 1 --size 64 --frames 5 --root file", "[Nn]ot a directory|File exists"),
+    ("render --count 1 --root gs://a/b", "root must be a folder or s3://"),
     ("render --count 1 --root s3://", "root must be s3://bucket"),
     ("ingest empty", "names no files"),
     ("ingest empty/*.mp4", "names no files"),
@@ -144,3 +145,23 @@ def test_doctor_counts_add_up_and_only_what_is_needed_fails_it(ask, monkeypatch)
     ending = ask("doctor")
     assert ending.code == 1
     assert "MISS c" in ending.out
+
+
+# key of the store that is torn, command line, what its one line must say
+@pytest.mark.parametrize(
+    ("key", "line", "message"),
+    [
+        ("versions/names/x.json", "dataset list", r"versions/names/x\.json names no manifest"),
+        ("results/ingest/a.json", "annotate", r"results/ingest/a\.json is no result"),
+        ("clips/ab/body.npz", "review", "clip ab"),
+    ],
+)
+def test_torn_files_of_the_store_are_named(ask, filled, key, line, message):
+    for other in filled.list("clips/"):
+        filled.delete(other)
+    filled.write("clips/ab/clip.json", b"{}")
+    filled.write(key, b"{}")
+    ending = ask(line)
+    assert ending.code == 1
+    assert re.search(message, ending.error), ending.error
+    assert len(ending.error.splitlines()) == 1
