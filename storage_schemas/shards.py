@@ -41,7 +41,9 @@ class MemberSpan:
     size: int
 
 
-def write_shard(samples: Iterable[tuple[str, Mapping[str, bytes]]], file: io.BufferedIOBase) -> list[str]:
+def write_shard(
+    samples: Iterable[tuple[str, Mapping[str, bytes]]], file: io.BufferedIOBase
+) -> list[str]:
     """Write clips to an open binary file; returns their ids in order.
 
     Raises:
