@@ -233,10 +233,7 @@ def _estimate_moving(
 ) -> tuple[CameraTrack, dict[str, float]]:
     stride = max(settings.key_stride, int(np.ceil(len(frames) / settings.max_key_frames)))
     keys = np.unique(np.append(np.arange(0, len(frames), stride), len(frames) - 1))
-    is_known = view.intrinsics_source == "intrinsics given"
-    found = reconstruct(
-        frames[keys], people[keys], float(view.K[0, 0]), is_known, settings.timeout_s
-    )
+    found = reconstruct(frames[keys], people[keys], float(view.K[0, 0]), settings.timeout_s)
     share = 0.0 if found is None else len(found["index"]) / len(keys)
     facts["registered_share"] = share
     if found is None or share < settings.min_registered:
@@ -248,14 +245,7 @@ def _estimate_moving(
     facts["camera_quality"] = share
     poses = interpolate_poses(keys[found["index"]], found["T_camera_world"], len(frames))
     poses = poses @ np.linalg.inv(poses[0])
-    K, source = view.K.copy(), view.intrinsics_source
-    if not is_known:
-        K[0, 0] = K[1, 1] = float(found["focal_px"])
-        source = "focal length from structure from motion"
-    known = _View(
-        gray=view.gray, people=view.people, K=K, scale=view.scale, intrinsics_source=source
-    )
-    return _track(known, poses, "moving", ", scale free"), facts
+    return _track(view, poses, "moving", ", scale free"), facts
 
 
 def interpolate_poses(

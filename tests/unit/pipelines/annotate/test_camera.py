@@ -144,7 +144,7 @@ def test_moving_camera_is_recovered_to_the_published_accuracy():
 
 
 def test_reconstruction_from_few_points_is_not_believed(monkeypatch):
-    def reconstruct(frames, people, focal_px, is_focal_known, timeout_s):
+    def reconstruct(frames, people, focal_px, timeout_s):
         return {
             "index": np.arange(len(frames)),
             "T_camera_world": np.tile(np.eye(4), (len(frames), 1, 1)),
