@@ -84,7 +84,7 @@ def clip_window(
     return window, cut_bodies(bodies, window.frames), cut
 
 
-def cut_bodies(bodies: BodyTracks, frames: slice) -> BodyTracks:
+def cut_bodies(bodies: BodyTracks, frames: slice | np.ndarray) -> BodyTracks:
     """The tracks over some frames."""
     names = ("global_orient", "body_pose", "transl", "visible", "confidence", "joints_px")
     return replace(bodies, **{name: getattr(bodies, name)[:, frames] for name in names})

@@ -11,6 +11,7 @@ import numpy as np
 
 from models.body.model import BodyModel
 from models.training.metrics import read_metrics
+from pipelines.direct import cut_bodies
 from pipelines.page import Figure, Section, Table, metrics_table, picture, render_page, video
 from pipelines.review import (
     Frames,
@@ -101,8 +102,7 @@ class ClipView:
         return contact_sheet(rows, COLUMNS, SHEET_HEIGHT_PX)
 
     def _at(self, frames: np.ndarray) -> tuple[BodyTracks, CameraTrack]:
-        names = ("global_orient", "body_pose", "transl", "visible", "confidence", "joints_px")
-        bodies = replace(self.bodies, **{n: getattr(self.bodies, n)[:, frames] for n in names})
+        bodies = cut_bodies(self.bodies, frames)
         T_camera_world = self.camera.T_camera_world[frames]
         return bodies, replace(self.camera, K=self.camera.K[frames], T_camera_world=T_camera_world)
 

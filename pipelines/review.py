@@ -200,7 +200,7 @@ def plot_camera_path(camera: CameraTrack, bodies: BodyTracks | None = None) -> P
 
 
 def plot_curves(
-    curves: Sequence[tuple[str, Sequence[float], Sequence[float]]], ylabel: str
+    curves: Sequence[tuple[str, Sequence[int | float], Sequence[float]]], ylabel: str
 ) -> Picture:
     """Named curves over training steps."""
     figure = Figure(figsize=(5.2, 3.0), dpi=100, layout="constrained")
