@@ -285,7 +285,7 @@ def _track(
         K=np.tile(view.K, (len(view.gray), 1, 1)),
         T_camera_world=T_camera_first @ upright,
         kind=kind,
-        is_metric=kind in ("static", "rotation"),
+        is_metric=False,  # where the floor is and how large things are, the bodies will tell
         source=f"ladder {kind}, {view.intrinsics_source}{remark}",
     )
 

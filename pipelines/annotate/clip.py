@@ -174,7 +174,7 @@ STEPS = (
         parameters={"backend": "mediapipe"}, weights="mediapipe 0.10.21",
     ),
     Step(name="mask", version="1", reads=(shards.VIDEO, PEOPLE), work=make_masks),
-    Step(name="camera", version="1", reads=(shards.VIDEO, shards.MASK), work=find_camera),
+    Step(name="camera", version="2", reads=(shards.VIDEO, shards.MASK), work=find_camera),
     Step(
         name="background", version="1", reads=(shards.VIDEO, shards.MASK, LADDER),
         work=make_background,

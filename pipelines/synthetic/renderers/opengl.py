@@ -6,6 +6,8 @@ wind clockwise).
 One process owns one OpenGL context: a second standalone context breaks the first.
 """
 
+import contextlib
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -73,6 +75,10 @@ def opengl_context() -> moderngl.Context:
     Raises:
         RuntimeError: when EGL or its software driver is not installed.
     """
+    # Mesa's software driver and torch's compiler carry LLVM each; Mesa's first and torch's after it
+    # ends in a segmentation fault (seen with torch 2.15), the other order does not.
+    with contextlib.suppress(ImportError):
+        importlib.import_module("triton")
     settings: dict[str, Any] = {"backend": "egl"}
     try:
         context = moderngl.create_context(standalone=True, require=330, **settings)
