@@ -175,6 +175,8 @@ def pack(
 
     report = pack_clips(Store(root), name, workers=workers)
     finish(report.summary(), {"accounting": asdict(report.accounting)}, as_json)
+    if report.accounting.failed:
+        raise typer.Exit(1)
 
 
 @app.command()
