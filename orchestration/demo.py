@@ -293,7 +293,10 @@ def generate_step(
         figures += film_figures(name, decode_mp4(conditions.read_bytes()), CLIP_FPS)
     book.tell(f"generated {len(figures) // 2} videos in {root / 'generated'}")
     weights = ", ".join(f"{name} {digest[:40]}" for name, digest in studio.weights.items())
-    text = f"Held-out conditions in, video out. Weights: {weights}."
+    text = (
+        "Conditions in, video out. The films of synthetic clips use held-out ones; the clips of "
+        f"footage may have been among those of the short training above. Weights: {weights}."
+    )
     book.sections.append(Section(title="Generated", text=text, figures=figures))
 
 

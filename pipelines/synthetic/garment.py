@@ -4,7 +4,6 @@ Everything is placed on the person's shaped rest body (T-pose, body frame, metre
 functions of the neutral body, so that a sleeve ends at the same place on everybody.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,8 +27,6 @@ PELVIS, LEFT_HIP, RIGHT_HIP, LEFT_KNEE, RIGHT_KNEE = 0, 1, 2, 4, 5
 HEAD, SPINE3 = 15, 9
 
 Vertices = Float[np.ndarray, "verts 3"]
-EdgeDistance = Callable[[Float[np.ndarray, "points 3"]], Float[np.ndarray, "points"]]
-"""Rest points of the neutral body to metres from a garment's edge, positive inside."""
 
 
 @dataclass(frozen=True, kw_only=True)
