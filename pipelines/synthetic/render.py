@@ -11,11 +11,10 @@ import torch
 from jaxtyping import Float, UInt8
 
 from models.geometry import project
-from pipelines.synthetic.actor import Actor, make_actor, outline_points, shipped_body
-from pipelines.synthetic.camera_path import camera_path
-from pipelines.synthetic.environment import Environment, make_environment
+from pipelines.synthetic.actor import Actor, shipped_body
 from pipelines.synthetic.renderers.opengl import FrameBuffers, OpenGLRenderer
-from pipelines.synthetic.scene import EnvironmentSpec, SceneSpec
+from pipelines.synthetic.scene import SceneSpec
+from pipelines.synthetic.world import build_world
 from pipelines.video_io import encode_mp4
 from storage_schemas import shards
 from storage_schemas.background import BackgroundValid
@@ -27,8 +26,6 @@ from storage_schemas.mask import MaskTrack
 from storage_schemas.points import PointTracks
 
 CODE_VERSION = "1"
-SMALL_PX = 160
-"""Frames up to this size get smaller textures, which are a third of the cost of a short clip."""
 NUM_POINTS = 96
 POINT_FAR_M = 30.0
 DEPTH_TOLERANCE = 0.02
@@ -66,25 +63,18 @@ def render_clip(spec: SceneSpec) -> RenderedClip:
         ValueError: If a file of the scene is missing, changed or malformed.
         RuntimeError: If there is no OpenGL.
     """
-    _check_assets(spec)
-    skin_px = 256 if max(spec.width, spec.height) <= SMALL_PX else 512
-    actors = [make_actor(p, spec.fps, spec.num_frames, skin_px) for p in spec.people]
-    outline = np.concatenate([outline_points(actor) for actor in actors], axis=1)
-    camera = camera_path(spec.camera, outline, spec.width, spec.height, spec.fps)
-    environment = _environment(spec)
-    low, high = outline.min((0, 1)), outline.max((0, 1))
-    centre, radius_m = 0.5 * (low + high), 0.5 * float(np.linalg.norm(high - low)) + 0.2
+    world = build_world(spec)
     with OpenGLRenderer(
         width=spec.width,
         height=spec.height,
-        still=environment.still,
-        people=[actor.surfaces for actor in actors],
-        lighting=environment.lighting,
-        shadow_centre=centre,
-        shadow_radius_m=radius_m,
+        still=world.environment.still,
+        people=[actor.surfaces for actor in world.actors],
+        lighting=world.environment.lighting,
+        shadow_centre=world.shadow_centre,
+        shadow_radius_m=world.shadow_radius_m,
     ) as renderer:
-        buffers = _draw_frames(renderer, actors, camera)
-        plate = _draw_plate(renderer, camera)
+        buffers = _draw_frames(renderer, world.actors, world.camera)
+        plate = _draw_plate(renderer, world.camera)
     instance = np.stack([b.instance for b in buffers])
     depth_m = np.stack([b.depth_m for b in buffers])
     return RenderedClip(
@@ -92,32 +82,9 @@ def render_clip(spec: SceneSpec) -> RenderedClip:
         plate=plate,
         instance=instance,
         depth_m=depth_m,
-        body=_body_tracks(spec, actors, camera, instance),
-        camera=camera,
-        points=_background_points(spec.seed, camera, instance, depth_m),
-    )
-
-
-def _check_assets(spec: SceneSpec) -> None:
-    files = [person.file for person in spec.people] + [spec.environment.panorama]
-    for asset in files:
-        if asset is not None:
-            asset.verify()
-
-
-def _environment(spec: SceneSpec) -> Environment:
-    around: EnvironmentSpec = spec.environment
-    half_arc = 0.5 * abs(spec.camera.arc_deg)
-    azimuth = spec.camera.azimuth_deg
-    return make_environment(
-        seed=around.seed,
-        ground=around.ground,
-        num_props=around.num_props,
-        free_radius_m=around.free_radius_m,
-        view_deg=(azimuth - half_arc, azimuth + half_arc),
-        sun_azimuth_deg=around.sun_azimuth_deg,
-        panorama=None if around.panorama is None else around.panorama.file,
-        texture_px=256 if max(spec.width, spec.height) <= 256 else 512,
+        body=_body_tracks(spec, world.actors, world.camera, instance),
+        camera=world.camera,
+        points=_background_points(spec.seed, world.camera, instance, depth_m),
     )
 
 
