@@ -21,11 +21,10 @@ from pipelines.annotate.camera import assumed_intrinsics
 from pipelines.annotate.people import detect_people_with_report
 from pipelines.annotate.tracking import TrackingSettings
 from pipelines.synthetic.bvh import read_bvh
-from pipelines.synthetic.camera_path import camera_path
+from pipelines.synthetic.camera_path import CameraSpec, camera_path
 from pipelines.synthetic.gait import Skeleton
 from pipelines.synthetic.motion import MOTIONS, BodyMotion
 from pipelines.synthetic.retarget import retarget
-from pipelines.synthetic.scene import CameraSpec
 from pipelines.video_io import decode_mp4
 from storage_schemas import shards
 from storage_schemas.body import BodyTracks

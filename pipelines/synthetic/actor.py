@@ -17,9 +17,9 @@ from pipelines.synthetic.bvh import read_bvh
 from pipelines.synthetic.characters import Character, MeshPart, make_character
 from pipelines.synthetic.gait import Skeleton, yaw_rotation
 from pipelines.synthetic.motion import MOTIONS, BodyMotion
+from pipelines.synthetic.people import PersonSpec
 from pipelines.synthetic.renderers.opengl import SurfaceMesh
 from pipelines.synthetic.retarget import retarget
-from pipelines.synthetic.scene import PersonSpec
 
 SKIN_GLOSS = 0.05
 

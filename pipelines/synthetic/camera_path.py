@@ -4,15 +4,19 @@ World: metres, y up; azimuth from +z towards +x. Cameras are OpenCV, `T_camera_w
 camera, K is in pixels of an image spanning [0, W] x [0, H].
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
 
 from models.geometry import look_at, project
-from pipelines.synthetic.scene import CameraSpec
+from pipelines.synthetic.asset import round_
 from storage_schemas.camera import CameraKind, CameraTrack
 
+CAMERA_KINDS = ("static", "orbit", "dolly", "pan")
 RECORDED_KIND: dict[str, CameraKind] = {
     "static": "static",
     "orbit": "moving",
@@ -22,6 +26,49 @@ RECORDED_KIND: dict[str, CameraKind] = {
 FOLLOW_S = 0.3
 """Smoothing time of a camera that follows people."""
 LOWEST_EYE_M = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraSpec:
+    """A camera program about the people; the distance follows from how they shall be framed."""
+
+    kind: str
+    """static; orbit: about the people by `arc_deg`; dolly: sideways by `travel_m`; pan: fixed
+    place, follows the people by turning."""
+    fov_deg: float
+    """Vertical field of view."""
+    azimuth_deg: float
+    elevation_deg: float
+    fill: float
+    """Share of the frame height or width, whichever binds, that the people take over the clip."""
+    arc_deg: float = 0.0
+    travel_m: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Validate."""
+        if self.kind not in CAMERA_KINDS:
+            raise ValueError(f"camera kind must be one of {CAMERA_KINDS}, got {self.kind!r}")
+        if not 5.0 <= self.fov_deg <= 120.0:
+            raise ValueError(f"fov_deg must lie in [5, 120], got {self.fov_deg}")
+        if not 0.05 <= self.fill <= 1.0:
+            raise ValueError(f"fill must lie in [0.05, 1], got {self.fill}")
+
+
+def sample_camera(rng: np.random.Generator, kinds: Sequence[str], fills: bool) -> CameraSpec:
+    """Draw a program of one of `kinds`; `fills`: the people fill the frame."""
+    kind = str(rng.choice(list(kinds)))
+    fill = 0.97 if fills else round_(rng.uniform(0.45, 0.95))
+    arc = rng.uniform(25.0, 90.0) * rng.choice([-1.0, 1.0]) if kind == "orbit" else 0.0
+    travel = rng.uniform(0.4, 1.4) * rng.choice([-1.0, 1.0]) if kind == "dolly" else 0.0
+    return CameraSpec(
+        kind=kind,
+        fov_deg=round_(rng.uniform(30.0, 55.0)),
+        azimuth_deg=round_(rng.uniform(-180.0, 180.0)),
+        elevation_deg=round_(rng.uniform(-2.0, 22.0)),
+        fill=fill,
+        arc_deg=round_(arc),
+        travel_m=round_(travel),
+    )
 
 
 def intrinsics(fov_deg: float, width: int, height: int) -> Float[np.ndarray, "3 3"]:

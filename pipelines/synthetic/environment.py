@@ -6,6 +6,7 @@ the width to its left, first row +y.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +14,53 @@ import numpy as np
 from einops import rearrange
 from jaxtyping import Float, UInt8
 
+from pipelines.synthetic.asset import Asset, list_files, round_
 from pipelines.synthetic.renderers.opengl import Lighting, SurfaceMesh
 
 GROUNDS = ("tiles", "wood", "concrete", "grass")
 PANORAMA_SUFFIXES = (".hdr", ".exr")
 TILE_M = {"tiles": 2.4, "wood": 2.0, "concrete": 4.0, "grass": 2.5}
 """World length covered by one repetition of the ground texture, metres."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentSpec:
+    """The still world."""
+
+    seed: int
+    ground: str
+    num_props: int
+    free_radius_m: float
+    sun_azimuth_deg: float
+    panorama: Asset | None = None
+
+
+def sample_environment(
+    rng: np.random.Generator,
+    *,
+    grounds: Sequence[str],
+    num_props: tuple[int, int],
+    free_radius_m: float,
+    azimuth_deg: float,
+    panorama_folder: Path | None,
+) -> EnvironmentSpec:
+    """Draw a still world that leaves room for people seen from `azimuth_deg`.
+
+    Raises:
+        ValueError: If the folder holds no panorama.
+    """
+    panorama = None
+    if panorama_folder is not None:
+        choices = list_files(panorama_folder, PANORAMA_SUFFIXES)
+        panorama = Asset.of(choices[int(rng.integers(len(choices)))])
+    return EnvironmentSpec(
+        seed=int(rng.integers(2**31)),
+        ground=str(rng.choice(list(grounds))),
+        num_props=int(rng.integers(num_props[0], num_props[1] + 1)),
+        free_radius_m=round_(free_radius_m),
+        sun_azimuth_deg=round_(azimuth_deg + rng.uniform(-100.0, 100.0)),
+        panorama=panorama,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

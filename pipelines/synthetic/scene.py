@@ -14,112 +14,14 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from pipelines.synthetic.environment import GROUNDS, PANORAMA_SUFFIXES
+from pipelines.synthetic.asset import Asset
+from pipelines.synthetic.camera_path import CameraSpec, sample_camera
+from pipelines.synthetic.environment import GROUNDS, EnvironmentSpec, sample_environment
 from pipelines.synthetic.motion import MOTIONS
+from pipelines.synthetic.people import MOCAP, PersonSpec, sample_people
 
 SPEC_VERSION = 1
-CAMERA_KINDS = ("static", "orbit", "dolly", "pan")
-MOCAP = "mocap"
-MOTION_KINDS = (*MOTIONS, MOCAP)
 Framing = Literal["fill", "free"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asset:
-    """A file that a scene reads; its content counts, not where it lies."""
-
-    path: str
-    sha256: str
-
-    @staticmethod
-    def of(path: Path) -> "Asset":
-        """Describe a file."""
-        return Asset(path=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-
-    @property
-    def file(self) -> Path:
-        """Where it lies."""
-        return Path(self.path)
-
-    def verify(self) -> None:
-        """Check that the file is there and unchanged.
-
-        Raises:
-            ValueError: If it is not.
-        """
-        if not self.file.is_file():
-            raise ValueError(f"the scene needs {self.path}, which is not there")
-        if Asset.of(self.file).sha256 != self.sha256:
-            raise ValueError(
-                f"{self.path} changed since the scene was drawn; sample the scene anew"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PersonSpec:
-    """Who does what, where."""
-
-    character: int
-    """Seed of the character."""
-    motion: str
-    """One of MOTION_KINDS."""
-    motion_seed: int
-    start_s: float
-    """Time within the motion at which the clip starts."""
-    speed: float
-    """Playing speed of the motion, 1 as made."""
-    place_m: tuple[float, float]
-    """Where (x, z) the pelvis is in the middle of the clip."""
-    heading_deg: float
-    file: Asset | None = None
-    """The BVH file of a `mocap` motion."""
-
-    def __post_init__(self) -> None:
-        """Validate."""
-        if self.motion not in MOTION_KINDS:
-            raise ValueError(f"motion must be one of {MOTION_KINDS}, got {self.motion!r}")
-        if (self.motion == MOCAP) != (self.file is not None):
-            raise ValueError(f"a file belongs to motion {MOCAP!r} only, got {self.motion!r}")
-        if not self.speed > 0:
-            raise ValueError(f"speed must be positive, got {self.speed}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class CameraSpec:
-    """A camera program about the people; the distance follows from how they shall be framed."""
-
-    kind: str
-    """static; orbit: about the people by `arc_deg`; dolly: sideways by `travel_m`; pan: fixed
-    place, follows the people by turning."""
-    fov_deg: float
-    """Vertical field of view."""
-    azimuth_deg: float
-    elevation_deg: float
-    fill: float
-    """Share of the frame height or width, whichever binds, that the people take over the clip."""
-    arc_deg: float = 0.0
-    travel_m: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Validate."""
-        if self.kind not in CAMERA_KINDS:
-            raise ValueError(f"camera kind must be one of {CAMERA_KINDS}, got {self.kind!r}")
-        if not 5.0 <= self.fov_deg <= 120.0:
-            raise ValueError(f"fov_deg must lie in [5, 120], got {self.fov_deg}")
-        if not 0.05 <= self.fill <= 1.0:
-            raise ValueError(f"fill must lie in [0.05, 1], got {self.fill}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EnvironmentSpec:
-    """The still world."""
-
-    seed: int
-    ground: str
-    num_props: int
-    free_radius_m: float
-    sun_azimuth_deg: float
-    panorama: Asset | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,13 +134,6 @@ class SceneSettings:
                 raise ValueError(f"{name} must name at least one kind")
 
 
-def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes)
-    if not files:
-        raise ValueError(f"{folder} holds no {' or '.join(suffixes)} file")
-    return files
-
-
 def sample_scene(seed: int, settings: SceneSettings) -> SceneSpec:
     """Draw a scene; the same seed and settings give the same scene.
 
@@ -247,20 +142,24 @@ def sample_scene(seed: int, settings: SceneSettings) -> SceneSpec:
     """
     rng = np.random.default_rng((seed, 0x15A4D))
     count = int(rng.integers(settings.num_people[0], settings.num_people[1] + 1))
-    camera = _sample_camera(rng, settings)
-    people = _sample_people(rng, settings, count, camera.azimuth_deg)
+    camera = sample_camera(rng, settings.camera_kinds, settings.framing == "fill")
+    people = sample_people(
+        rng,
+        count=count,
+        azimuth_deg=camera.azimuth_deg,
+        motion_kinds=settings.motion_kinds,
+        speed=settings.speed,
+        characters=settings.characters,
+        mocap_folder=settings.mocap_folder,
+    )
     duration_s = settings.num_frames / settings.fps
-    panorama = None
-    if settings.panorama_folder is not None:
-        choices = _files(settings.panorama_folder, PANORAMA_SUFFIXES)
-        panorama = Asset.of(choices[int(rng.integers(len(choices)))])
-    environment = EnvironmentSpec(
-        seed=int(rng.integers(2**31)),
-        ground=str(rng.choice(settings.grounds)),
-        num_props=int(rng.integers(settings.num_props[0], settings.num_props[1] + 1)),
-        free_radius_m=_round(1.2 + 0.5 * count + min(0.8 * duration_s, 3.0)),
-        sun_azimuth_deg=_round(camera.azimuth_deg + rng.uniform(-100.0, 100.0)),
-        panorama=panorama,
+    environment = sample_environment(
+        rng,
+        grounds=settings.grounds,
+        num_props=settings.num_props,
+        free_radius_m=1.2 + 0.5 * count + min(0.8 * duration_s, 3.0),
+        azimuth_deg=camera.azimuth_deg,
+        panorama_folder=settings.panorama_folder,
     )
     return SceneSpec(
         seed=seed,
@@ -272,59 +171,3 @@ def sample_scene(seed: int, settings: SceneSettings) -> SceneSpec:
         fps=float(settings.fps),
         num_frames=settings.num_frames,
     )
-
-
-def _round(value: float) -> float:
-    return round(float(value), 4)
-
-
-def _sample_camera(rng: np.random.Generator, settings: SceneSettings) -> CameraSpec:
-    kind = str(rng.choice(settings.camera_kinds))
-    fill = 0.97 if settings.framing == "fill" else _round(rng.uniform(0.45, 0.95))
-    arc = rng.uniform(25.0, 90.0) * rng.choice([-1.0, 1.0]) if kind == "orbit" else 0.0
-    travel = rng.uniform(0.4, 1.4) * rng.choice([-1.0, 1.0]) if kind == "dolly" else 0.0
-    return CameraSpec(
-        kind=kind,
-        fov_deg=_round(rng.uniform(30.0, 55.0)),
-        azimuth_deg=_round(rng.uniform(-180.0, 180.0)),
-        elevation_deg=_round(rng.uniform(-2.0, 22.0)),
-        fill=fill,
-        arc_deg=_round(arc),
-        travel_m=_round(travel),
-    )
-
-
-def _sample_people(
-    rng: np.random.Generator, settings: SceneSettings, count: int, azimuth_deg: float
-) -> tuple[PersonSpec, ...]:
-    """People side by side across the view, with some depth; facing the camera more often."""
-    across = np.radians(azimuth_deg + 90.0)
-    shared = rng.uniform(-180.0, 180.0)
-    people = []
-    for k in range(count):
-        aside = (k - (count - 1) / 2.0) * rng.uniform(0.85, 1.15)
-        depth = rng.uniform(-0.35, 0.35) if count > 1 else 0.0
-        axis, view = np.array([np.sin(across), np.cos(across)]), np.radians(azimuth_deg)
-        place = aside * axis + depth * np.array([np.sin(view), np.cos(view)])
-        motion = str(rng.choice(settings.motion_kinds))
-        towards = azimuth_deg + rng.normal(0.0, 45.0)
-        heading = shared + rng.normal(0.0, 12.0) if motion == "walk" and count > 1 else towards
-        if count == 1 and rng.random() < 0.3:
-            heading = rng.uniform(-180.0, 180.0)
-        file = None
-        if motion == MOCAP and settings.mocap_folder is not None:
-            choices = _files(settings.mocap_folder, (".bvh",))
-            file = Asset.of(choices[int(rng.integers(len(choices)))])
-        people.append(
-            PersonSpec(
-                character=int(rng.integers(settings.characters)),
-                motion=motion,
-                motion_seed=int(rng.integers(2**31)),
-                start_s=_round(rng.uniform(0.0, 4.0)),
-                speed=_round(rng.uniform(*settings.speed)),
-                place_m=(_round(place[0]), _round(place[1])),
-                heading_deg=_round(heading),
-                file=file,
-            )
-        )
-    return tuple(people)

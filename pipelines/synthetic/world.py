@@ -11,7 +11,7 @@ from jaxtyping import Float
 from pipelines.synthetic.actor import Actor, make_actor, outline_points
 from pipelines.synthetic.camera_path import camera_path
 from pipelines.synthetic.environment import Environment, make_environment
-from pipelines.synthetic.scene import EnvironmentSpec, SceneSpec
+from pipelines.synthetic.scene import SceneSpec
 from storage_schemas.camera import CameraTrack
 
 SMALL_PX = 160
@@ -60,7 +60,7 @@ def _check_assets(spec: SceneSpec) -> None:
 
 
 def _environment(spec: SceneSpec) -> Environment:
-    around: EnvironmentSpec = spec.environment
+    around = spec.environment
     half_arc = 0.5 * abs(spec.camera.arc_deg)
     azimuth = spec.camera.azimuth_deg
     return make_environment(

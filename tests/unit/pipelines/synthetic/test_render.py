@@ -8,8 +8,9 @@ import torch
 
 from models.geometry import project
 from pipelines.synthetic.actor import make_actor
+from pipelines.synthetic.camera_path import CAMERA_KINDS
 from pipelines.synthetic.render import RenderedClip, render_clip, render_members
-from pipelines.synthetic.scene import CAMERA_KINDS, SceneSettings, SceneSpec, sample_scene
+from pipelines.synthetic.scene import SceneSettings, SceneSpec, sample_scene
 from pipelines.video_io import decode_mp4
 from storage_schemas import shards
 from storage_schemas.body import BodyTracks

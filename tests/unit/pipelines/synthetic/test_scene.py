@@ -3,15 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.synthetic.asset import Asset
+from pipelines.synthetic.camera_path import CAMERA_KINDS
 from pipelines.synthetic.motion import MOTIONS
-from pipelines.synthetic.scene import (
-    CAMERA_KINDS,
-    Asset,
-    PersonSpec,
-    SceneSettings,
-    SceneSpec,
-    sample_scene,
-)
+from pipelines.synthetic.people import PersonSpec
+from pipelines.synthetic.scene import SceneSettings, SceneSpec, sample_scene
 
 
 def _settings(**changes) -> SceneSettings:

@@ -1,0 +1,53 @@
+"""Files that a scene reads, known by their content."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asset:
+    """A file that a scene reads; its content counts, not where it lies."""
+
+    path: str
+    sha256: str
+
+    @staticmethod
+    def of(path: Path) -> "Asset":
+        """Describe a file."""
+        return Asset(path=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+
+    @property
+    def file(self) -> Path:
+        """Where it lies."""
+        return Path(self.path)
+
+    def verify(self) -> None:
+        """Check that the file is there and unchanged.
+
+        Raises:
+            ValueError: If it is not.
+        """
+        if not self.file.is_file():
+            raise ValueError(f"the scene needs {self.path}, which is not there")
+        if Asset.of(self.file).sha256 != self.sha256:
+            raise ValueError(
+                f"{self.path} changed since the scene was drawn; sample the scene anew"
+            )
+
+
+def list_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """Files below a folder with one of the suffixes, sorted.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes)
+    if not files:
+        raise ValueError(f"{folder} holds no {' or '.join(suffixes)} file")
+    return files
+
+
+def round_(value: float) -> float:
+    """Four decimals: what a scene record holds and hashes."""
+    return round(float(value), 4)
