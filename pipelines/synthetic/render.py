@@ -3,7 +3,7 @@
 World frame: metres, y up. Camera: OpenCV. Frames are uint8 RGB; row 0 is the top.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from models.geometry import project
 from pipelines.synthetic.actor import Actor, shipped_body
 from pipelines.synthetic.renderers.opengl import FrameBuffers, OpenGLRenderer
 from pipelines.synthetic.scene import SceneSpec
-from pipelines.synthetic.world import build_world
+from pipelines.synthetic.world import Pictures, World, build_world
 from pipelines.video_io import encode_mp4
 from storage_schemas import shards
 from storage_schemas.background import BackgroundValid
@@ -41,6 +41,17 @@ VERBS = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """What the OpenGL pass draws in one go: pictures, and the truth of every tier."""
+
+    pictures: Pictures
+    instance: UInt8[np.ndarray, "frames height width"]
+    """0 background, p+1 person p."""
+    depth_m: Float[np.ndarray, "frames height width"]
+    """Camera z; inf where nothing is hit."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RenderedClip:
     """A clip and the truth about it; frame i of every field belongs together."""
 
@@ -56,14 +67,9 @@ class RenderedClip:
     points: PointTracks
 
 
-def render_clip(spec: SceneSpec) -> RenderedClip:
-    """Draw a scene.
-
-    Raises:
-        ValueError: If a file of the scene is missing, changed or malformed.
-        RuntimeError: If there is no OpenGL.
-    """
-    world = build_world(spec)
+def draw_world(world: World) -> Drawing:
+    """Pose everybody frame by frame and draw."""
+    spec = world.spec
     with OpenGLRenderer(
         width=spec.width,
         height=spec.height,
@@ -75,11 +81,40 @@ def render_clip(spec: SceneSpec) -> RenderedClip:
     ) as renderer:
         buffers = _draw_frames(renderer, world.actors, world.camera)
         plate = _draw_plate(renderer, world.camera)
-    instance = np.stack([b.instance for b in buffers])
-    depth_m = np.stack([b.depth_m for b in buffers])
+    return Drawing(
+        pictures=Pictures(frames=np.stack([b.rgb for b in buffers]), plate=plate),
+        instance=np.stack([b.instance for b in buffers]),
+        depth_m=np.stack([b.depth_m for b in buffers]),
+    )
+
+
+def draw_opengl(world: World) -> Pictures:
+    """The pictures of the OpenGL pass."""
+    return draw_world(world).pictures
+
+
+OPENGL = "opengl"
+TIERS: dict[str, Callable[[World], Pictures]] = {OPENGL: draw_opengl}
+"""Where pictures come from; the truth comes from the OpenGL pass whichever is chosen."""
+
+
+def render_clip(spec: SceneSpec, tier: str = OPENGL) -> RenderedClip:
+    """Draw a scene; `tier` names the maker of its pictures.
+
+    Raises:
+        ValueError: If there is no such tier, or a file of the scene is missing, changed or
+            malformed.
+        RuntimeError: If there is no OpenGL.
+    """
+    if tier not in TIERS:
+        raise ValueError(f"tier must be one of {sorted(TIERS)}, got {tier!r}")
+    world = build_world(spec)
+    drawing = draw_world(world)  # its own pictures come almost free: people are posed once
+    pictures = drawing.pictures if tier == OPENGL else TIERS[tier](world)
+    instance, depth_m = drawing.instance, drawing.depth_m
     return RenderedClip(
-        frames=np.stack([b.rgb for b in buffers]),
-        plate=plate,
+        frames=pictures.frames,
+        plate=pictures.plate,
         instance=instance,
         depth_m=depth_m,
         body=_body_tracks(spec, world.actors, world.camera, instance),
@@ -174,7 +209,7 @@ def caption(spec: SceneSpec) -> str:
     return f"{acts} on {spec.environment.ground}, {camera}"
 
 
-def clip_record(spec: SceneSpec) -> ClipRecord:
+def clip_record(spec: SceneSpec, tier: str = OPENGL) -> ClipRecord:
     """The clip's record; its source is the scene itself."""
     stamps_ns = np.round(np.arange(spec.num_frames + 1) * 1e9 / spec.fps).astype(np.int64)
     body = shipped_body()
@@ -194,7 +229,7 @@ def clip_record(spec: SceneSpec) -> ClipRecord:
         caption=caption(spec),
         provenance={
             "render": {
-                "backend": "opengl",
+                "backend": tier,
                 "code_version": CODE_VERSION,
                 "weights": body.digest,
                 "parameters": asdict(spec),
@@ -203,12 +238,12 @@ def clip_record(spec: SceneSpec) -> ClipRecord:
     )
 
 
-def render_members(spec: SceneSpec) -> tuple[str, dict[str, bytes]]:
+def render_members(spec: SceneSpec, tier: str = OPENGL) -> tuple[str, dict[str, bytes]]:
     """Clip id and the members of a finished shard sample, in shard order."""
-    clip = render_clip(spec)
+    clip = render_clip(spec, tier)
     valid = BackgroundValid(valid=np.ones(clip.instance.shape, np.bool_))
     return spec.clip_id, {
-        shards.CLIP: clip_record(spec).to_json(),
+        shards.CLIP: clip_record(spec, tier).to_json(),
         shards.VIDEO: encode_mp4(clip.frames, spec.fps),
         shards.BODY: clip.body.to_npz(),
         shards.CAMERA: clip.camera.to_npz(),

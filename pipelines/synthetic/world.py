@@ -1,12 +1,12 @@
-"""A scene made ready to be drawn: people dressed and moving, the still world, the camera.
+"""A scene made ready to be drawn, and the pictures a renderer makes of it.
 
-World frame: metres, y up. Every renderer draws the same `World`.
+World frame: metres, y up. Every renderer draws the same `World`; the truth never depends on it.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from pipelines.synthetic.actor import Actor, make_actor, outline_points
 from pipelines.synthetic.camera_path import camera_path
@@ -29,6 +29,15 @@ class World:
     shadow_centre: Float[np.ndarray, "3"]
     """Middle of the ball that holds the people over the whole clip, metres."""
     shadow_radius_m: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """What a render tier gives: sRGB frames of a world, row 0 at the top."""
+
+    frames: UInt8[np.ndarray, "frames height width 3"]
+    plate: UInt8[np.ndarray, "frames height width 3"]
+    """The same without people and without their shadows."""
 
 
 def build_world(spec: SceneSpec) -> World:

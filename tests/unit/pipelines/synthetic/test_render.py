@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from models.geometry import project
+from pipelines.synthetic import render
 from pipelines.synthetic.actor import make_actor
 from pipelines.synthetic.camera_path import CAMERA_KINDS
 from pipelines.synthetic.render import RenderedClip, render_clip, render_members
 from pipelines.synthetic.scene import SceneSettings, SceneSpec, sample_scene
+from pipelines.synthetic.world import Pictures, World
 from pipelines.video_io import decode_mp4
 from storage_schemas import shards
 from storage_schemas.body import BodyTracks
@@ -144,6 +146,23 @@ def test_one_scene_always_gives_the_same_bytes():
     np.testing.assert_array_equal(body.transl, _clip().body.transl)
     video = decode_mp4(first[shards.VIDEO]).astype(int)
     assert np.abs(video - _clip().frames).mean() < 6
+
+
+def test_a_tier_changes_the_pictures_and_no_label(monkeypatch):
+    def grey(world: World) -> Pictures:
+        shape = (world.spec.num_frames, world.spec.height, world.spec.width, 3)
+        return Pictures(frames=np.full(shape, 90, np.uint8), plate=np.full(shape, 80, np.uint8))
+
+    monkeypatch.setitem(render.TIERS, "grey", grey)
+    clip = render_clip(_spec(), "grey")
+    assert (clip.frames.max(), clip.plate.max()) == (90, 80)
+    np.testing.assert_array_equal(clip.instance, _clip().instance)
+    np.testing.assert_array_equal(clip.depth_m, _clip().depth_m)
+    np.testing.assert_array_equal(clip.points.xy_px, _clip().points.xy_px)
+    record = ClipRecord.from_json(render_members(_spec(), "grey")[1][shards.CLIP])
+    assert record.provenance["render"]["backend"] == "grey"
+    with pytest.raises(ValueError, match="tier must be one of"):
+        render_clip(_spec(), "crayon")
 
 
 @pytest.mark.parametrize("kind", CAMERA_KINDS)
