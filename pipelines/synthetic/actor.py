@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.spatial.transform import Rotation
 
 from models.body.model import BodyModel
 from pipelines.synthetic.bvh import read_bvh
 from pipelines.synthetic.characters import Character, MeshPart, make_character
+from pipelines.synthetic.contact import foot_contact, sole_points
 from pipelines.synthetic.gait import Skeleton, yaw_rotation
 from pipelines.synthetic.motion import MOTIONS, BodyMotion
 from pipelines.synthetic.people import PersonSpec
@@ -36,6 +37,8 @@ class Actor:
     """Motion of each joint from rest, as `models.body.model.skin` takes it."""
     surfaces: tuple[SurfaceMesh, ...]
     """The parts in the rest pose, body frame."""
+    foot_contact: Bool[np.ndarray, "frames 4"]
+    """Left heel, left ball, right heel, right ball on the floor (`pipelines.synthetic.contact`)."""
 
     def posed(
         self, part: int, frame: int
@@ -131,11 +134,13 @@ def make_actor(spec: PersonSpec, fps: float, num_frames: int, texture_px: int = 
         torch.as_tensor(motion.body_pose),
         torch.as_tensor(motion.transl),
     )
+    T_world_joint = posed.T_world_joint.numpy()
     return Actor(
         character=character,
         motion=motion,
         joints=posed.joints.numpy(),
-        T_world_joint=posed.T_world_joint.numpy(),
+        T_world_joint=T_world_joint,
+        foot_contact=foot_contact(sole_points(T_world_joint, skeleton), fps, sole_m),
         surfaces=tuple(_surface(part) for part in character.parts),
     )
 

@@ -109,9 +109,13 @@ def yaw_rotation(yaw: Float[np.ndarray, "*any"]) -> Rotation:
 def _rolled_ankle(
     skeleton: Skeleton, side: int, foothold: np.ndarray, yaw: np.ndarray, pitch: np.ndarray
 ) -> np.ndarray:
-    """Ankle of a foot standing on `foothold` (its flat ankle) and rolled about heel or ball."""
-    ankle = skeleton.joints[LEGS[side][2]]
-    contact = np.where((pitch > 0)[:, None], skeleton.balls[side], skeleton.heels[side]) - ankle
+    """Ankle of a foot standing on `foothold` (its flat ankle) and rolled about heel or toe joint.
+
+    About the toe joint, so that toes bent by as much lie still on the floor.
+    """
+    _, _, ankle_id, foot_id = LEGS[side]
+    ankle, toes = skeleton.joints[ankle_id], skeleton.joints[foot_id]
+    contact = np.where((pitch > 0)[:, None], toes, skeleton.heels[side]) - ankle
     turn = yaw_rotation(yaw)
     roll = Rotation.from_rotvec(np.stack([pitch, 0 * pitch, 0 * pitch], axis=-1))
     return foothold + turn.apply(contact) - (turn * roll).apply(contact)
