@@ -65,8 +65,9 @@ class Item:
     """What the work needs beyond the key; not hashed."""
 
 
-Outputs = Mapping[str, bytes] | Iterable[tuple[str, bytes]]
-"""Store key -> bytes; an iterator is written as it comes, so memory stays bounded."""
+Outputs = Mapping[str, bytes | Path] | Iterable[tuple[str, bytes | Path]]
+"""Store key -> bytes, or a file that is moved there; an iterator is written as it comes, so memory
+stays bounded."""
 Work = Callable[[Item, Store], Outputs]
 
 
@@ -279,8 +280,12 @@ class _Worker:
             self.work = build(**self.stage.parameters)
         made: Any = self.work(item, self.store)
         for key, data in made.items() if isinstance(made, Mapping) else made:
-            outputs[key] = hashlib.sha256(data).hexdigest()
-            self.store.write(key, data)
+            if isinstance(data, Path):
+                outputs[key] = sha256_file(data)
+                self.store.adopt(key, data)
+            else:
+                outputs[key] = hashlib.sha256(data).hexdigest()
+                self.store.write(key, data)
 
     def _digest(self, name: str | Path) -> str:
         if isinstance(name, Path):

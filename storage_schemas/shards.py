@@ -50,23 +50,41 @@ def write_shard(
         ValueError: If an id or member name is not of the contract, or an id comes twice.
     """
     clip_ids: list[str] = []
-    with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for clip_id, members in samples:
-            if not CLIP_ID_PATTERN.fullmatch(clip_id):
-                raise ValueError(f"clip id must be 32 lower-case hex digits, got {clip_id!r}")
-            if clip_id in clip_ids:
-                raise ValueError(f"clip {clip_id} comes twice in one shard")
-            unknown = sorted(set(members) - set(MEMBERS))
-            if unknown:
-                raise ValueError(f"clip {clip_id} has unknown members {unknown}; known: {MEMBERS}")
-            for name in MEMBERS:
-                if name in members:
-                    entry = tarfile.TarInfo(f"{clip_id}.{name}")
-                    entry.size = len(members[name])
-                    entry.mode = 0o644
-                    archive.addfile(entry, io.BytesIO(members[name]))
-            clip_ids.append(clip_id)
+    size = 0
+    for clip_id, members in samples:
+        if clip_id in clip_ids:
+            raise ValueError(f"clip {clip_id} comes twice in one shard")
+        size += file.write(clip_entries(clip_id, members))
+        clip_ids.append(clip_id)
+    file.write(end_of_shard(size))
     return clip_ids
+
+
+def clip_entries(clip_id: str, members: Mapping[str, bytes]) -> bytes:
+    """What one clip adds to a shard: whoever grows a shard clip by clip appends these bytes.
+
+    Raises:
+        ValueError: If the id or a member name is not of the contract.
+    """
+    if not CLIP_ID_PATTERN.fullmatch(clip_id):
+        raise ValueError(f"clip id must be 32 lower-case hex digits, got {clip_id!r}")
+    unknown = sorted(set(members) - set(MEMBERS))
+    if unknown:
+        raise ValueError(f"clip {clip_id} has unknown members {unknown}; known: {MEMBERS}")
+    entries: list[bytes] = []
+    for name in MEMBERS:
+        if name in members:
+            entry = tarfile.TarInfo(f"{clip_id}.{name}")
+            entry.size = len(members[name])
+            entry.mode = 0o644
+            padding = bytes(-entry.size % tarfile.BLOCKSIZE)
+            entries += [entry.tobuf(tarfile.USTAR_FORMAT), members[name], padding]
+    return b"".join(entries)
+
+
+def end_of_shard(size: int) -> bytes:
+    """What follows the clips of a shard, `size` bytes in all: the mark and tar's padding."""
+    return bytes(END_OF_ARCHIVE + -(size + END_OF_ARCHIVE) % tarfile.RECORDSIZE)
 
 
 def index_shard(path: Path) -> dict[str, dict[str, MemberSpan]]:

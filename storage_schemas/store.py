@@ -5,6 +5,7 @@ temporary file is synced and renamed, on S3 objects are atomic. Two conditional 
 concurrency: `put_new` (create only) and `cas` (replace what I read).
 """
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 _TEMPORARY = ".tmp"  # names that begin with a dot are ours and never listed
+_SCRATCH = ".scratch"
 _CONFLICTS = {"PreconditionFailed", "ConditionalRequestConflict", "409", "412"}
 _MISSING = {"NoSuchKey", "NotFound", "404"}
 _CONFLICT_TRIES = 6
@@ -67,6 +69,16 @@ class Store:
     def write_file(self, key: str, path: Path) -> None:
         """Create or replace an object from a file, without holding it in memory."""
         self._backend.write_file(_checked(key), path)
+
+    def adopt(self, key: str, path: Path) -> None:
+        """Create or replace an object from a file that goes away: a rename where that is enough."""
+        self._backend.adopt(_checked(key), path)
+
+    def scratch_path(self, name: str) -> Path:
+        """A local file for unfinished work of this root; it stays between runs, unlisted."""
+        path = self._backend.scratch_folder / name
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return path
 
     def link(self, key: str, new_key: str) -> None:
         """Give an object a second key without moving its bytes through here.
@@ -133,6 +145,20 @@ class _Folder:
             shutil.copyfile(path, temporary)
             _sync(temporary)
             self._rename(temporary, key)
+
+    def adopt(self, key: str, path: Path) -> None:
+        _sync(path)
+        try:
+            self._rename(path, key)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            self.write_file(key, path)  # the file lies on another disk
+            path.unlink()
+
+    @property
+    def scratch_folder(self) -> Path:
+        return self.root / _SCRATCH
 
     def link(self, key: str, new_key: str) -> None:
         source = self.local_path(key)
@@ -257,6 +283,15 @@ class _Bucket:
         with _as_os_error(key):
             self.client.upload_file(str(path), self.bucket, self.prefix + key)
 
+    def adopt(self, key: str, path: Path) -> None:
+        self.write_file(key, path)
+        path.unlink()
+
+    @property
+    def scratch_folder(self) -> Path:
+        name = _digest(f"{self.bucket}/{self.prefix}".encode())[:32]
+        return _machine_folder() / name
+
     def link(self, key: str, new_key: str) -> None:
         source = {"Bucket": self.bucket, "Key": self.prefix + key}
         self._call("copy_object", new_key, CopySource=source)
@@ -289,7 +324,7 @@ class _Bucket:
     def local_path(self, key: str) -> Path:
         etag = self._call("head_object", key)["ETag"]
         name = _digest(f"{self.bucket}/{self.prefix}{key} {etag}".encode())[:32]
-        path = Path(tempfile.gettempdir()) / f"isa4d-{os.getuid()}" / name / Path(key).name
+        path = _machine_folder() / name / Path(key).name
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             temporary = path.with_name(f".{uuid.uuid4().hex}")
@@ -352,6 +387,10 @@ def _checked(key: str) -> str:
             f"that begin with a dot, got {key!r}"
         )
     return key
+
+
+def _machine_folder() -> Path:
+    return Path(tempfile.gettempdir()) / f"isa4d-{os.getuid()}"
 
 
 def _digest(data: bytes) -> str:

@@ -70,6 +70,20 @@ def snapshot(store):
     return {key: store.read(key) for key in store.list()}
 
 
+def test_a_file_among_the_outputs_is_moved_into_the_store(store, tmp_path):
+    def work(item, store):
+        path = tmp_path / item.key
+        path.write_bytes(b"large")
+        return {f"out/{item.key}": path}
+
+    assert run_stage(stage(work), items([1, 2]), store).kept == 2
+    assert store.read("out/i1") == b"large"
+    assert not (tmp_path / "i1").exists()
+    (first, _) = read_results(store, "double")
+    assert first.outputs == {"out/i1": hashlib.sha256(b"large").hexdigest()}
+    assert run_stage(stage(work), items([1, 2]), store).reused == 2
+
+
 def test_every_input_is_accounted_for_with_its_reason(store):
     accounting = run_stage(stage(), items(), store)
     assert accounting == Accounting(

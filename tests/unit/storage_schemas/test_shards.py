@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from storage_schemas.mask import MaskTrack
-from storage_schemas.shards import index_shard, read_members, read_shard, write_shard
+from storage_schemas.shards import (
+    clip_entries,
+    end_of_shard,
+    index_shard,
+    read_members,
+    read_shard,
+    write_shard,
+)
 
 IDS = [f"{index:032x}" for index in range(3)]
 
@@ -37,6 +44,20 @@ def test_the_same_clips_give_the_same_bytes_whatever_the_member_order(tmp_path):
     with (tmp_path / "b.tar").open("wb") as file:
         write_shard(((c, dict(reversed(sample(i).items()))) for i, c in enumerate(IDS)), file)
     assert (tmp_path / "b.tar").read_bytes() == first
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_our_bytes_are_those_of_tarfile_and_of_a_shard_grown_clip_by_clip(tmp_path, count):
+    by_tarfile = io.BytesIO()
+    with tarfile.open(fileobj=by_tarfile, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for i, clip_id in enumerate(IDS[:count]):
+            for name in ("clip.json", "video.mp4", "mask.npz"):
+                entry = tarfile.TarInfo(f"{clip_id}.{name}")
+                entry.size, entry.mode = len(sample(i)[name]), 0o644
+                archive.addfile(entry, io.BytesIO(sample(i)[name]))
+    grown = b"".join(clip_entries(clip_id, sample(i)) for i, clip_id in enumerate(IDS[:count]))
+    assert write(tmp_path / "a.tar", IDS[:count]).read_bytes() == by_tarfile.getvalue()
+    assert grown + end_of_shard(len(grown)) == by_tarfile.getvalue()
 
 
 def test_a_member_is_found_by_its_span_alone(tmp_path):

@@ -46,6 +46,17 @@ def test_what_is_written_is_read_and_the_last_write_stays(store):
     assert not store.exists("clips/a")
 
 
+def test_an_adopted_file_becomes_the_object_and_unfinished_work_is_never_listed(store):
+    path = store.scratch_path("shards/half.tar")
+    path.write_bytes(b"half")
+    assert store.list() == []
+    assert store.scratch_path("shards/half.tar").read_bytes() == b"half"
+    store.write("shards/whole.tar", b"older")
+    store.adopt("shards/whole.tar", path)
+    assert store.read("shards/whole.tar") == b"half"
+    assert not path.exists()
+
+
 def test_missing_objects_are_told_apart(store):
     for look in (store.read, store.local_path):
         with pytest.raises(FileNotFoundError):
