@@ -38,6 +38,10 @@ class SurfaceMesh:
     gloss: float = 0.0
     variation: float = 0.0
     """Strength of the slow brightness change that hides the repetition of a tiled texture."""
+    tint: Float[np.ndarray, "vertices 3"] | None = None
+    """Linear factor on the texture's colour, for shades and baked ambient occlusion; None: 1."""
+    emission: float = 0.0
+    """Light that the surface gives off itself, as a factor on its colour (lamps, lit windows)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,8 @@ class Lighting:
     panorama: Float[np.ndarray, "rows columns 3"]
     """Latitude-longitude map: centre column +z, a quarter to its left +x, top row +y."""
     haze_rgb: Float[np.ndarray, "3"]
+    haze_per_m: float = 0.035
+    """How fast what lies more than 12 m away takes the colour of the haze; 0: clear air."""
     exposure: float = 1.0
 
 
@@ -152,18 +158,20 @@ class _Part:
     def __init__(self, mesh: SurfaceMesh, instance: int) -> None:
         context = opengl_context()
         self.instance, self.gloss, self.variation = instance, mesh.gloss, mesh.variation
+        self.emission = mesh.emission
         rows, columns, channels = mesh.texture.shape
         self.is_cutout = channels == 4 and bool((mesh.texture[..., 3] < 128).any())
         pixels = np.ascontiguousarray(mesh.texture).tobytes()
         self.texture = context.texture((columns, rows), channels, pixels, alignment=1)
         self.texture.build_mipmaps()
         self.moving = context.buffer(_interleave(mesh.vertices, mesh.normals))
-        self.uv = context.buffer(mesh.uv.astype("f4").tobytes())
+        tint = np.ones((len(mesh.uv), 3)) if mesh.tint is None else mesh.tint
+        self.look = context.buffer(_interleave(mesh.uv, tint))
         self.faces = context.buffer(mesh.faces.astype("i4").tobytes())
-        uv = [(self.uv, "2f", "in_uv")]
-        uv_if_cutout = uv if self.is_cutout else []
+        look = [(self.look, "2f 3f", "in_uv", "in_tint")]
+        uv_if_cutout = [(self.look, "2f 12x", "in_uv")] if self.is_cutout else []
         shaded = (self.moving, "3f 3f", "in_position", "in_normal")
-        self.surface = self._array("surface", [shaded, *uv])
+        self.surface = self._array("surface", [shaded, *look])
         self.truth = self._array("truth", [shaded, *uv_if_cutout])
         self.shadow = self._array("shadow", [(self.moving, "3f 12x", "in_position"), *uv_if_cutout])
 
@@ -179,12 +187,12 @@ class _Part:
     def release(self) -> None:
         for item in (self.surface, self.truth, self.shadow):
             item.release()
-        for item in (self.moving, self.uv, self.faces, self.texture):
+        for item in (self.moving, self.look, self.faces, self.texture):
             item.release()
 
 
-def _interleave(vertices: np.ndarray, normals: np.ndarray) -> bytes:
-    return np.concatenate([vertices, normals], axis=1, dtype=np.float32).tobytes()
+def _interleave(*per_vertex: np.ndarray) -> bytes:
+    return np.concatenate(per_vertex, axis=1, dtype=np.float32).tobytes()
 
 
 class OpenGLRenderer:
@@ -324,6 +332,7 @@ class OpenGLRenderer:
             _write(program, "sun_rgb", light.sun_rgb)
             _write(program, "ambient_sh", light.ambient_sh.T)
             _write(program, "haze_rgb", light.haze_rgb)
+            _write(program, "haze_per_m", np.array(light.haze_per_m))
             _write(program, "T_props_shadow_world", self._shadow_matrices[PROPS_SHADOW_UNIT])
             _write(program, "T_people_shadow_world", self._shadow_matrices[PEOPLE_SHADOW_UNIT])
             _write(program, "exposure", np.array(light.exposure))
@@ -371,6 +380,7 @@ class OpenGLRenderer:
             _write(program, "eye", -R.T @ t)
             _write(program, "gloss", np.array(part.gloss))
             _write(program, "variation", np.array(part.variation))
+            _write(program, "emission", np.array(part.emission))
             _assign(program, "has_people_shadow", has_people)
             part.draw(part.surface)
         half = np.array([self.width / 2, self.height / 2, 1.0])

@@ -14,9 +14,12 @@ uniform vec3 eye;
 uniform float exposure;
 uniform float gloss;
 uniform float variation;
+uniform float haze_per_m;
+uniform float emission;
 in vec3 v_position;
 in vec3 v_normal;
 in vec2 v_uv;
+in vec3 v_tint;
 out vec4 colour;
 
 float lit(sampler2DShadow map, mat4 T, vec3 p, float bias) {
@@ -50,7 +53,7 @@ void main() {
 #ifdef CUTOUT
     if (texel.a < 0.5) discard;
 #endif
-    vec3 albedo = pow(texel.rgb, vec3(2.2));
+    vec3 albedo = pow(texel.rgb, vec3(2.2)) * v_tint;
     if (variation > 0.0) {  // breaks the repetition of a tiled ground
         float slow = texture(albedo_map, v_uv * 0.137).g - texture(albedo_map, v_uv.yx * 0.071).r;
         albedo *= 1.0 + variation * slow;
@@ -60,7 +63,7 @@ void main() {
     float shadow = lit(props_shadow, T_props_shadow_world, offset, 0.0006);
     if (has_people_shadow) shadow = min(shadow, lit(people_shadow, T_people_shadow_world, offset, 0.0006));
     float highlight = gloss * pow(max(dot(n, normalize(to_eye + sun_direction)), 0.0), 32.0);
-    vec3 radiance = albedo * (ambient(n) + sun_rgb * facing * shadow) + sun_rgb * highlight * shadow * facing;
-    float haze = 1.0 - exp(-max(length(eye - v_position) - 12.0, 0.0) * 0.035);
+    vec3 radiance = albedo * (ambient(n) + sun_rgb * facing * shadow + emission) + sun_rgb * highlight * shadow * facing;
+    float haze = 1.0 - exp(-max(length(eye - v_position) - 12.0, 0.0) * haze_per_m);
     colour = vec4(tone(exposure * mix(radiance, haze_rgb, haze)), 1.0);
 }
