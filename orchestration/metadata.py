@@ -1,6 +1,8 @@
 """Pictures and counts in the form that the Dagster UI shows."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
@@ -9,8 +11,12 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from pipelines.review import data_uri, encode_picture
-from pipelines.run import Accounting
+from pipelines.run import Accounting, read_results
+from storage_schemas.store import Store
 
+NOTHING_FAILED = "nothing_failed"
+AGAIN = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL)
+"""For what may pass: a lost connection, a full disk. `clear_failure` spares the rest."""
 MAX_WIDTH_PX = 900
 """Metadata lives in the event log's database: a picture stays under about 100 KB."""
 
@@ -44,6 +50,7 @@ def show_accounts(accounts: Sequence[Accounting]) -> dict[str, Any]:
         "accounts": dg.MetadataValue.table(records),
         "inputs": accounts[0].inputs,
         "kept": accounts[-1].kept,
+        "reused": sum(account.reused for account in accounts),
     }
 
 
@@ -56,5 +63,23 @@ def check_accounts(accounts: Sequence[Accounting]) -> dg.AssetCheckResult:
     """Inputs = kept + filtered + failed in every stage, and nothing failed."""
     failed = {account.stage: dict(account.failed) for account in accounts if account.failed}
     return dg.AssetCheckResult(
-        passed=not failed, check_name="nothing_failed", metadata={"failed": str(failed or "none")}
+        passed=not failed, check_name=NOTHING_FAILED, metadata={"failed": str(failed or "none")}
     )
+
+
+def results_version(store: Store, stage: str, keys: Sequence[str]) -> dg.DataVersion:
+    """Changes just when a result of these items changes: what depends on it is then out of date."""
+    wanted, digest = set(keys), hashlib.sha256()
+    for result in read_results(store, stage):
+        if result.key in wanted:
+            digest.update(f"{result.key} {result.address} {result.status}\n".encode())
+    return dg.DataVersion(digest.hexdigest()[:16])
+
+
+@contextmanager
+def clear_failure() -> Iterator[None]:
+    """Wrong input ends the run at once with its own sentence; trying again would not help."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from error

@@ -14,6 +14,8 @@ class Workspace(dg.ConfigurableResource):
     """A folder, or s3://bucket/prefix; credentials come from the environment alone."""
     runs: str
     """Folder of trainings and films."""
+    footage: str = ""
+    """Folder or s3 prefix that the sensor `new_footage` watches; empty for none."""
     workers: int = 0
     """Ray actors per data stage; 0 works in the run's own process."""
 

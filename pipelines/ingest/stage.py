@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,13 @@ def ingest(
         workers: 0 for this process, n for Ray actors.
     """
     settings = settings or IngestSettings()
-    sources = find_sources(places, settings.licence)
+    return ingest_sources(find_sources(places, settings.licence), store, settings, workers)
+
+
+def ingest_sources(
+    sources: Iterable[Source], store: Store, settings: IngestSettings, workers: int = 0
+) -> Accounting:
+    """`ingest` for sources already found."""
     return run_stage(ingest_stage(settings), map(_item, sources), store, workers)
 
 

@@ -5,10 +5,20 @@ import itertools
 import dagster as dg
 import pytest
 
-from orchestration.assets.data import RenderConfig, footage_clips, synthetic_clips
+from orchestration.assets.data import RenderConfig, _check_bytes, dataset, synthetic_clips
+from orchestration.assets.footage import (
+    LABELS_AGREE,
+    LabelConfig,
+    _check_scores,
+    footage_clips,
+    footage_sources,
+    labels,
+)
+from orchestration.assets.models import check_losses
 from orchestration.metadata import MAX_WIDTH_PX, check_accounts, show_picture
-from orchestration.partitions import seed_ranges, seeds_of
+from orchestration.partitions import footage_batches, seed_ranges, seeds_of
 from orchestration.resources import Workspace
+from orchestration.sensors import new_footage
 from pipelines.run import Accounting
 
 pytestmark = [
@@ -20,12 +30,15 @@ pytestmark = [
 
 LINEAGE = {
     "synthetic_clips": set(),
-    "footage_clips": set(),
+    "footage_sources": set(),
+    "footage_clips": {"footage_sources"},
     "labels": {"footage_clips"},
     "dataset": {"synthetic_clips", "labels"},
     "vae": {"dataset"},
     "latents": {"dataset", "vae"},
     "dit": {"latents"},
+    "evaluation": {"dit", "vae"},
+    "report": {"evaluation"},
     "film": {"dit", "vae"},
 }
 
@@ -83,20 +96,124 @@ def test_a_partition_materializes_with_counts_and_a_picture(tmp_path, monkeypatc
             assert check.passed
 
 
-def test_broken_footage_is_counted_and_does_not_fail_the_asset(tmp_path):
+@pytest.fixture
+def workspace(tmp_path):
+    return Workspace(root=str(tmp_path / "root"), runs=str(tmp_path / "runs"))
+
+
+def materialize(assets, instance, workspace, selection=None, key=None, config=None):
+    return dg.materialize(
+        assets,
+        selection=selection,
+        partition_key=key,
+        resources={"workspace": workspace},
+        run_config={"ops": config or {}},
+        instance=instance,
+        raise_on_error=False,
+    )
+
+
+FOOTAGE = [footage_sources, footage_clips, labels]
+
+
+def test_broken_footage_is_counted_and_does_not_fail_the_asset(tmp_path, workspace):
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")
-    workspace = Workspace(root=str(tmp_path / "root"), runs=str(tmp_path / "runs"))
+    config = {"footage_sources": {"config": {"sources": [str(broken)]}}}
     with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
-        result = dg.materialize(
-            [footage_clips],
-            resources={"workspace": workspace},
-            run_config={"ops": {"footage_clips": {"config": {"sources": [str(broken)]}}}},
-            instance=instance,
-        )
-    (event,) = result.asset_materializations_for_node("footage_clips")
-    assert event.metadata["inputs"].value == 1
-    assert event.metadata["kept"].value == 0
+        for new in (1, 0):  # planning again finds nothing new
+            result = materialize(FOOTAGE, instance, workspace, [footage_sources], None, config)
+            (event,) = result.asset_materializations_for_node("footage_sources")
+            assert event.metadata["new_batches"].value == new
+        (key,) = instance.get_dynamic_partitions(footage_batches.name)
+        assert key.startswith("broken-")
+        result = materialize(FOOTAGE, instance, workspace, [footage_clips, labels], key)
+        assert result.success
+        (event,) = result.asset_materializations_for_node("footage_clips")
+        assert event.metadata["inputs"].value == 1
+        assert event.metadata["kept"].value == 0
+        assert "not_a_video" in event.metadata["reasons"].value
+        (event,) = result.asset_materializations_for_node("labels")
+        assert event.metadata["clips"].value == 0
+
+
+def test_sources_that_are_not_there_fail_once_with_the_way_out(tmp_path, workspace):
+    config = {"footage_sources": {"config": {"sources": [str(tmp_path / "*.nothing")]}}}
+    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+        result = materialize(FOOTAGE, instance, workspace, [footage_sources], None, config)
+        assert not result.success
+        failure = result.failure_data_for_node("footage_sources")
+        assert "nothing names no files" in failure.user_failure_data.description
+        assert not [e for e in result.all_events if e.event_type_value == "STEP_UP_FOR_RETRY"]
+
+
+def test_labels_that_disagree_stop_what_lies_downstream():
+    poor = _check_scores([0.1, 0.2, 0.9], LabelConfig(lowest_median_score=0.4))
+    assert not poor.passed
+    assert _check_scores([0.1, 0.5, 0.9], LabelConfig(lowest_median_score=0.4)).passed
+    blocking = {spec.name for spec in labels.check_specs if spec.blocking}
+    assert blocking == {LABELS_AGREE}
+
+
+@pytest.mark.parametrize(
+    ("losses", "is_sound"),
+    [([3.0, 2.0, 1.0], True), ([1.0, 2.0, 3.0], False), ([1.0, float("nan"), 0.5], False)],
+)
+def test_losses_are_sound_when_finite_and_not_rising(losses, is_sound):
+    assert check_losses([{"loss": loss} for loss in losses]).passed == is_sound
+
+
+def test_new_footage_becomes_a_run_once_it_rests(tmp_path, workspace):
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    watching = Workspace(root=workspace.root, runs=workspace.runs, footage=str(folder))
+    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+        cursor = None
+
+        def look():
+            nonlocal cursor
+            context = dg.build_sensor_context(instance, cursor, resources={"workspace": watching})
+            found = new_footage(context)
+            cursor = found.cursor if isinstance(found, dg.SensorResult) else context.cursor
+            return found
+
+        assert isinstance(look(), dg.SkipReason)  # an empty folder
+        (folder / "a.mp4").write_bytes(b"half")
+        assert isinstance(look(), dg.SkipReason)  # seen for the first time
+        (folder / "a.mp4").write_bytes(b"whole now")
+        assert isinstance(look(), dg.SkipReason)  # still changing
+        found = look()
+        (request,) = found.run_requests
+        assert request.partition_key == request.run_key
+        (added,) = found.dynamic_partitions_requests
+        assert list(added.partition_keys) == [request.partition_key]
+        assert isinstance(look(), dg.SkipReason)  # nothing new
+        (folder / "b.mp4").write_bytes(b"another")
+        look()
+        (other,) = look().run_requests
+        assert other.partition_key != request.partition_key
+
+
+def test_a_data_set_that_lost_a_byte_is_not_passed_on(tmp_path, workspace, monkeypatch):
+    monkeypatch.setattr("orchestration.partitions.SEEDS_PER_RANGE", 2)
+    key = seed_ranges.get_partition_keys()[0]
+    config = {"synthetic_clips": {"config": {"size_px": 32, "num_frames": 2}}}
+    assets = [synthetic_clips, dataset]
+    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+        upstream = [synthetic_clips]
+        assert materialize(assets, instance, workspace, upstream, key, config).success
+        result = materialize(assets, instance, workspace, [dataset])
+        (check,) = result.get_asset_check_evaluations()
+        assert check.passed
+        assert check.blocking
+    (shard,) = (tmp_path / "root" / "versions" / "objects").rglob("*.tar")
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.unlink()
+    shard.write_bytes(bytes(data))
+    check = _check_bytes(workspace, "demo@1")
+    assert not check.passed
+    assert shard.stem in check.metadata["finding"].value
 
 
 def test_failures_fail_the_check_and_are_named():
