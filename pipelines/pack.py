@@ -22,7 +22,7 @@ from storage_schemas.dataset import Manifest, ShardEntry, check_name, index_key
 from storage_schemas.shards import write_shard
 from storage_schemas.store import Store
 
-VERSION = "1"
+VERSION = "2"
 CAPTION = "caption.json"
 """{"caption": text}, written by the captioner."""
 QUALITY = "quality.json"
@@ -182,7 +182,8 @@ class PackShard:
         for key in keys:
             if key.startswith("results/"):
                 content = json.loads(store.read(key))
-                provenance[key.split("/")[1]] = content["provenance"]
+                # What a record says of its own making is richer: a rendered clip names its scene.
+                provenance.setdefault(key.split("/")[1], content["provenance"])
         record = dataclasses.replace(
             record,
             caption=_load(parts.pop(CAPTION, b"{}")).get("caption", record.caption),

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -69,6 +69,7 @@ Outputs = Mapping[str, bytes | Path] | Iterable[tuple[str, bytes | Path]]
 """Store key -> bytes, or a file that is moved there; an iterator is written as it comes, so memory
 stays bounded."""
 Work = Callable[[Item, Store], Outputs]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -231,6 +232,18 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def try_again(call: Callable[[], Made]) -> Made:
+    """The call's value; an input or output error that may pass is waited for and tried again."""
+    for wait_s in BACKOFF_S:
+        try:
+            return call()
+        except OSError as error:
+            if isinstance(error, _LASTING):
+                raise
+            time.sleep(wait_s)
+    return call()
+
+
 class _Worker:
     """Runs items one by one; lives once per process."""
 
@@ -240,16 +253,10 @@ class _Worker:
         self.work: Any = None if inspect.isclass(stage.work) else stage.work
 
     def __call__(self, item: Item) -> Result:
-        for wait_s in (*BACKOFF_S, None):
-            try:
-                return self._run(item)
-            except OSError as error:
-                if wait_s is None or isinstance(error, _LASTING):
-                    return self._failed(item, error)
-                time.sleep(wait_s)
-            except Exception as error:  # noqa: BLE001 - a bug in the stage: recorded and counted
-                return self._failed(item, error)
-        raise AssertionError("the last try returns")
+        try:
+            return try_again(lambda: self._run(item))
+        except Exception as error:  # noqa: BLE001 - a bug in the stage: recorded and counted
+            return self._failed(item, error)
 
     def _run(self, item: Item) -> Result:
         content = [self._digest(name) for name in item.inputs]

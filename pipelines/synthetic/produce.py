@@ -1,30 +1,313 @@
-"""Render many scenes into a store: one stage, resumable clip by clip."""
+"""Render many scenes into a store: as clips, or straight to shards.
 
+`render_clips` writes the members of each clip under `clips/`, where the other stages and `pack`
+find them. `render_shards` writes each clip once, into its shard, for corpora that are packed as
+they are rendered. Both stop anywhere and go on, clip by clip, to the same bytes.
+"""
+
+import dataclasses
+import json
+import traceback
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 
-from pipelines.run import Accounting, Item, Stage, run_stage
-from pipelines.synthetic.render import CODE_VERSION, render_members
+from pipelines.pack import PackSettings
+from pipelines.run import Accounting, Item, Rejected, Stage, StageStopped, run_stage, try_again
+from pipelines.synthetic.growing_shard import (
+    GrowingShard,
+    ShardLog,
+    last_failures,
+    read_entries,
+)
+from pipelines.synthetic.render import CODE_VERSION, OPENGL, TIERS, render_members
 from pipelines.synthetic.scene import SceneSettings, SceneSpec, sample_scene
+from storage_schemas import shards as layout
+from storage_schemas.clip import ClipRecord
+from storage_schemas.dataset import Manifest, ShardEntry, check_name, index_key
 from storage_schemas.store import Store
 
+CLIPS = "render"
+SHARDS = "render_shards"
+MAX_FAILURES_IN_A_ROW = 5
 
-def render_scene(item: Item, store: Store) -> Iterator[tuple[str, bytes]]:
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RenderSettings:
+    """How scenes are rendered."""
+
+    tier: str = OPENGL
+    """One of `TIERS`; the labels are the same."""
+
+    def __post_init__(self) -> None:
+        """Validate."""
+        if self.tier not in TIERS:
+            raise ValueError(f"tier must be one of {sorted(TIERS)}, got {self.tier!r}")
+
+
+def draw_scenes(seed: int, settings: SceneSettings) -> list[SceneSpec]:
+    """The scenes of a seed."""
+    return [sample_scene(seed, settings)]
+
+
+def render_scene(
+    item: Item, store: Store, *, settings: SceneSettings, how: RenderSettings
+) -> Iterator[tuple[str, bytes]]:
     """Members of one scene under `clips/<id>/`; the clip record comes last."""
-    spec: SceneSpec = item.value
-    clip_id, members = render_members(spec)
+    seed, view = item.value
+    spec = draw_scenes(seed, settings)[view]
+    members = _render(spec, how)
     for name in sorted(members, reverse=True):
-        yield f"clips/{clip_id}/{name}", members[name]
+        yield f"clips/{spec.clip_id}/{name}", members[name]
+
+
+def _render(spec: SceneSpec, how: RenderSettings) -> dict[str, bytes]:
+    try:
+        return render_members(spec, tier=how.tier)[1]
+    except ValueError as error:
+        # An error that names a file of the scene is about that file, not about our code.
+        if any(name in str(error) for name in _file_names(spec)):
+            raise Rejected("bad_file", str(error)) from error
+        raise
+
+
+def _file_names(spec: SceneSpec) -> set[str]:
+    files = [*(person.file for person in spec.people), spec.environment.panorama]
+    return {file.file.name for file in files if file is not None}
 
 
 def render_clips(
-    store: Store, seeds: Sequence[int], settings: SceneSettings, workers: int = 0
+    store: Store,
+    seeds: Sequence[int],
+    settings: SceneSettings,
+    workers: int = 0,
+    how: RenderSettings | None = None,
 ) -> Accounting:
-    """Render one clip per seed; clips that are there already are not rendered again.
+    """Render the clips of every seed; clips that are there already are not rendered again.
 
     Raises:
         ValueError: If the settings name a folder that holds nothing usable.
     """
-    specs = [sample_scene(seed, settings) for seed in seeds]
-    items = [Item(key=spec.clip_id, content=spec.sha256, value=spec) for spec in specs]
-    stage = Stage(name="render", version=CODE_VERSION, work=render_scene)
+    how = how or RenderSettings()
+    items = [
+        Item(key=spec.clip_id, content=spec.sha256, value=(seed, view))
+        for seed in seeds
+        for view, spec in enumerate(draw_scenes(seed, settings))
+    ]
+    work = partial(render_scene, settings=settings, how=how)
+    stage = Stage(name=CLIPS, version=CODE_VERSION, parameters=asdict(how), work=work)
     return run_stage(stage, items, store, workers=workers)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardPlan:
+    """Which seeds go into one shard, and where it lies."""
+
+    name: str
+    number: int
+    seeds: tuple[int, ...]
+    address: str
+    """Hash of all that determines the shard's bytes."""
+
+    @property
+    def item_key(self) -> str:
+        """Names the result."""
+        return f"{self.name}-{self.number:06d}"
+
+    @property
+    def key(self) -> str:
+        """Of the shard; its log lies beside it."""
+        return f"shards/{self.name}/shard-{self.number:06d}.tar"
+
+    @property
+    def log_key(self) -> str:
+        """Of the log: what became of every clip."""
+        return self.key.removesuffix(".tar") + ".jsonl"
+
+    def read_log(self, store: Store) -> ShardLog:
+        """The log of the finished shard; empty where there is none of this address."""
+        try:
+            log = ShardLog.parse(store.read(self.log_key))[0]
+        except FileNotFoundError:
+            return ShardLog(address=self.address)
+        return log if log.address == self.address else ShardLog(address=self.address)
+
+
+def render_shards(
+    store: Store,
+    name: str,
+    seeds: Sequence[int],
+    settings: SceneSettings,
+    workers: int = 0,
+    how: RenderSettings | None = None,
+    seeds_per_shard: int = 64,
+) -> Accounting:
+    """Render the clips of every seed straight into shards/<name>/, ready to publish.
+
+    A shard holds a range of seeds, clips by id, in the very bytes that `pack` gives these clips.
+    More seeds later add shards and leave the others as they are. Every clip is accounted for in
+    the log beside its shard; one that failed is tried again by the next run.
+
+    Raises:
+        ValueError: If the settings name a folder that holds nothing usable, or nothing was kept.
+        StageStopped: Clip after clip failed.
+    """
+    how = how or RenderSettings()
+    check_name(name)
+    stage = Stage(
+        name=SHARDS,
+        version=CODE_VERSION,
+        parameters=asdict(how),
+        work=partial(render_shard, settings=settings, how=how),
+    )
+    plans, items = _plan(stage, name, seeds, settings, seeds_per_shard)
+    before: set[str] = set()
+    for plan in plans:
+        outcomes = plan.read_log(store).outcomes
+        before |= {outcome.clip_id for outcome in outcomes if outcome.status != "failed"}
+        if any(outcome.status == "failed" for outcome in outcomes):
+            store.delete(f"results/{SHARDS}/{plan.item_key}.json")  # so that it is made again
+    store.delete(index_key(name))  # while there is none, nobody reads half-replaced shards
+    shard_run = run_stage(stage, items, store, workers=workers)
+    if shard_run.kept != len(items):
+        raise StageStopped(f"{shard_run.summary()}; see results/{SHARDS}/{name}-*.json")
+    logs = [plan.read_log(store) for plan in plans]
+    index = _index(store, name, plans, logs)
+    _remove_older(store, name, plans)
+    store.write(index_key(name), index.to_json())
+    return _account(logs, before)
+
+
+def _plan(
+    stage: Stage, name: str, seeds: Sequence[int], settings: SceneSettings, seeds_per_shard: int
+) -> tuple[list[ShardPlan], list[Item]]:
+    if seeds_per_shard < 1:
+        raise ValueError(f"seeds_per_shard must be at least 1, got {seeds_per_shard}")
+    drawn_from = _fingerprint(settings)
+    plans: list[ShardPlan] = []
+    items: list[Item] = []
+    for first in range(0, len(seeds), seeds_per_shard):
+        part = tuple(seeds[first : first + seeds_per_shard])
+        content = json.dumps([drawn_from, part])
+        number = len(plans)
+        plan = ShardPlan(name=name, number=number, seeds=part, address=stage.address([content]))
+        plans.append(plan)
+        items.append(Item(key=plan.item_key, content=content, value=plan))
+    return plans, items
+
+
+def _fingerprint(settings: SceneSettings) -> str:
+    """What scenes are drawn from; folders count by the names and sizes of their files.
+
+    Drawing 100,000 scenes only to know their ids would take longer than to look at a folder.
+    """
+    content = {}
+    for name, value in asdict(settings).items():
+        if isinstance(value, Path):
+            files = sorted(path for path in value.rglob("*") if path.is_file())
+            value = [(path.relative_to(value).as_posix(), path.stat().st_size) for path in files]
+        content[name] = value
+    return json.dumps(content, sort_keys=True)
+
+
+def render_shard(
+    item: Item, store: Store, *, settings: SceneSettings, how: RenderSettings
+) -> Iterator[tuple[str, bytes | Path]]:
+    """One shard with its log; goes on from the clip at which a killed run was."""
+    plan: ShardPlan = item.value
+    specs = [spec for seed in plan.seeds for spec in draw_scenes(seed, settings)]
+    earlier = _earlier_entries(store, plan)
+    with GrowingShard(store.scratch_path(plan.key), plan.address) as shard:
+        done = {outcome.clip_id for outcome in shard.outcomes}
+        for spec in sorted(specs, key=lambda spec: spec.clip_id):
+            if spec.clip_id not in done:
+                _add_clip(shard, spec, how, earlier.get(spec.clip_id))
+        # The log first: until the result is recorded, the tar of a killed run still lies in
+        # the scratch folder or, complete, in the store.
+        yield plan.log_key, shard.finish()
+        if any(outcome.status == "kept" for outcome in shard.outcomes):
+            yield plan.key, shard.path
+        shard.forget()
+
+
+def _earlier_entries(store: Store, plan: ShardPlan) -> dict[str, bytes]:
+    """Clips of a finished shard that is made again, because some clips failed."""
+    log = plan.read_log(store)
+    if not log.kept:
+        return {}
+    try:
+        return read_entries(store.local_path(plan.key), log)
+    except (FileNotFoundError, ValueError):
+        return {}  # another shard, or none: its clips are rendered
+
+
+def _add_clip(
+    shard: GrowingShard, spec: SceneSpec, how: RenderSettings, entries: bytes | None
+) -> None:
+    split = PackSettings().split(spec.sha256)
+    try:
+        if entries is None:
+            members = try_again(lambda: _render(spec, how))
+            record = ClipRecord.from_json(members[layout.CLIP])
+            members[layout.CLIP] = dataclasses.replace(record, split=split).to_json()
+            entries = layout.clip_entries(spec.clip_id, members)
+    except Rejected as rejected:
+        shard.leave_out(spec.clip_id, "filtered", rejected.reason, rejected.detail)
+    except Exception as error:
+        detail = "".join(traceback.format_exception(error))
+        shard.leave_out(spec.clip_id, "failed", type(error).__name__, detail)
+        row = last_failures(shard.outcomes)
+        if len(row) >= MAX_FAILURES_IN_A_ROW:
+            names = ", ".join(failure.clip_id for failure in row)
+            raise RuntimeError(f"{len(row)} clips failed in a row ({names}): {error}") from error
+    else:
+        shard.add(spec.clip_id, split, entries)
+
+
+def _index(
+    store: Store, name: str, plans: Sequence[ShardPlan], logs: Sequence[ShardLog]
+) -> Manifest:
+    entries: list[ShardEntry] = []
+    splits: Counter[str] = Counter()
+    for plan, log in zip(plans, logs, strict=True):
+        if log.kept:
+            splits.update(outcome.split for outcome in log.kept)
+            entries.append(
+                ShardEntry(
+                    key=plan.key,
+                    sha256=log.sha256,
+                    size_bytes=log.size_bytes,
+                    clip_ids=tuple(outcome.clip_id for outcome in log.kept),
+                )
+            )
+    if not entries:
+        raise ValueError(f"no clip of {name!r} was kept; see shards/{name}/*.jsonl")
+    return Manifest(
+        name=name, version=0, parent="", created="", splits=dict(splits), shards=tuple(entries)
+    )
+
+
+def _remove_older(store: Store, name: str, plans: Sequence[ShardPlan]) -> None:
+    """Shards of an earlier, larger run under the same name."""
+    keys = {key for plan in plans for key in (plan.key, plan.log_key)}
+    for key in store.list(f"shards/{name}/shard-"):
+        if key not in keys:
+            store.delete(key)
+
+
+def _account(logs: Sequence[ShardLog], before: set[str]) -> Accounting:
+    outcomes = [outcome for log in logs for outcome in log.outcomes]
+    reasons = {
+        status: Counter(outcome.reason for outcome in outcomes if outcome.status == status)
+        for status in ("kept", "filtered", "failed")
+    }
+    return Accounting(
+        stage=SHARDS,
+        inputs=len(outcomes),
+        kept=reasons["kept"].total(),
+        filtered=dict(reasons["filtered"]),
+        failed=dict(reasons["failed"]),
+        reused=sum(outcome.clip_id in before for outcome in outcomes),
+    )

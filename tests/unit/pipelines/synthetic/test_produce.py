@@ -1,7 +1,15 @@
 """Rendering a range of seeds stops and goes on without doing anything twice."""
 
-from pipelines.synthetic.produce import render_clips
-from pipelines.synthetic.scene import SceneSettings
+import pytest
+
+import pipelines.synthetic.produce as produce
+from pipelines.pack import pack
+from pipelines.run import Rejected, StageStopped, read_results
+from pipelines.synthetic.produce import RenderSettings, render_clips, render_shards
+from pipelines.synthetic.scene import SceneSettings, sample_scene
+from storage_schemas.clip import ClipRecord
+from storage_schemas.dataset import publish, read_packed, verify
+from storage_schemas.shards import CLIP, read_shard
 from storage_schemas.store import Store
 
 SETTINGS = SceneSettings(width=32, height=32, num_frames=2, camera_kinds=("static",), characters=1)
@@ -27,3 +35,83 @@ def test_a_clip_that_lost_a_member_is_made_again_to_the_same_bytes(tmp_path):
     store.delete(key)
     assert render_clips(store, [3], SETTINGS).reused == 0
     assert store.read(key) == before
+
+
+def test_straight_to_a_shard_gives_the_bytes_of_render_and_pack(tmp_path):
+    direct, by_clips = Store(tmp_path / "direct"), Store(tmp_path / "clips")
+    account = render_shards(direct, "set", range(3), SETTINGS)
+    render_clips(by_clips, range(3), SETTINGS)
+    packed = pack(by_clips, "set").index
+    assert (account.inputs, account.kept, account.reused) == (3, 3, 0)
+    assert read_packed(direct, "set") == packed
+    (shard,) = packed.shards
+    assert direct.read(shard.key) == by_clips.read(shard.key)
+    verify(direct, publish(direct, "set"))
+    for _, members in read_shard(direct.local_path(shard.key)):
+        told = ClipRecord.from_json(members[CLIP]).provenance["render"]["parameters"]
+        assert told["people"][0]["motion"]  # the scene travels with the clip
+
+
+def test_more_seeds_add_shards_and_leave_the_others(tmp_path):
+    store = Store(tmp_path)
+    render_shards(store, "set", range(2), SETTINGS, seeds_per_shard=2)
+    before = {key: store.read(key) for key in store.list("shards/set/shard-")}
+    account = render_shards(store, "set", range(3), SETTINGS, seeds_per_shard=2)
+    assert (account.kept, account.reused) == (3, 2)
+    assert before.items() <= {k: store.read(k) for k in store.list("shards/set/shard-")}.items()
+    assert read_packed(store, "set").num_clips == 3
+    render_shards(store, "set", range(2), SETTINGS, seeds_per_shard=2)
+    assert store.list("shards/set/shard-") == sorted(before)
+    assert not [path for path in (tmp_path / ".scratch").rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+def spoilt(monkeypatch):
+    """Make the renderer fail on chosen seeds; returns seed -> error, and the seeds rendered."""
+    errors, rendered = {}, []
+    render = produce.render_members
+
+    def render_or_fail(spec, **options):
+        rendered.append(spec.seed)
+        if spec.seed in errors:
+            raise errors[spec.seed]
+        return render(spec, **options)
+
+    monkeypatch.setattr(produce, "render_members", render_or_fail)
+    return errors, rendered
+
+
+def test_clips_that_fail_or_are_rejected_are_left_out_counted_and_tried_again(tmp_path, spoilt):
+    errors, rendered = spoilt
+    whole, store = Store(tmp_path / "whole"), Store(tmp_path / "spoilt")
+    render_shards(whole, "set", range(5), SETTINGS)
+    errors.update({1: Rejected("out_of_frame", "0.4 m"), 2: ZeroDivisionError("two")})
+    account = render_shards(store, "set", range(5), SETTINGS)
+    assert account.filtered == {"out_of_frame": 1}
+    assert account.failed == {"ZeroDivisionError": 1}
+    assert read_packed(store, "set").num_clips == account.kept == 3
+    lost = {sample_scene(seed, SETTINGS).clip_id for seed in (1, 2)}
+    told = store.read("shards/set/shard-000000.jsonl").decode()
+    assert all(clip_id in told for clip_id in lost)
+    del errors[2]
+    rendered.clear()
+    again = render_shards(store, "set", range(5), SETTINGS)
+    assert sorted(rendered) == [1, 2]  # what was kept is copied
+    assert (again.kept, again.reused, again.failed) == (4, 4, {})
+    left = [c for c, _ in read_shard(store.local_path("shards/set/shard-000000.tar"))]
+    every = [c for c, _ in read_shard(whole.local_path("shards/set/shard-000000.tar"))]
+    assert left == [c for c in every if c != sample_scene(1, SETTINGS).clip_id]
+
+
+def test_clip_after_clip_failing_stops_the_run(tmp_path, spoilt):
+    spoilt[0].update({seed: ZeroDivisionError("always") for seed in range(9)})
+    store = Store(tmp_path)
+    with pytest.raises(StageStopped, match="1 failed"):
+        render_shards(store, "set", range(9), SETTINGS)
+    (result,) = read_results(store, "render_shards")
+    assert "5 clips failed in a row" in result.detail
+
+
+def test_an_unknown_tier_is_refused_at_once():
+    with pytest.raises(ValueError, match="tier must be one of"):
+        RenderSettings(tier="crayon")
