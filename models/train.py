@@ -23,6 +23,7 @@ from rich.logging import RichHandler
 from models.clip_index import find_shards
 from models.data import Batch, ClipDataset, ClipLoader
 from models.dit.task import DiTTask
+from models.published import PublishedData, TrainingData, local_data
 from models.recipes import find_recipe, recipe_to_json
 from models.recipes.dit import DiTRecipe
 from models.recipes.vae import VAERecipe
@@ -38,11 +39,14 @@ from models.training.loop import (
     train,
 )
 from models.training.metrics import peak_memory_mb
+from models.training.mirror import local_run, run_folder
 from models.training.parallelize import current_ranks
 from models.vae.task import VAETask
 
 LOG = logging.getLogger(__name__)
 TASKS: dict[type, Callable[..., Task]] = {VAERecipe: VAETask, DiTRecipe: DiTTask}
+DATA = "data.json"
+"""Which version, or which shards, a run is trained on."""
 LINEAR_FIT_CLIPS = 64
 MEASURED_STEPS = 3
 LARGEST_MEASURED = 50_000_000
@@ -83,31 +87,57 @@ def train_settings(recipe: Any) -> TrainSettings:
 
 def run_recipe(
     recipe: Any,
-    shards: Sequence[Path],
-    out: Path,
+    data: TrainingData,
+    out: Path | str,
     resume: bool = False,
     report: Report | None = None,
     start: Path | None = None,
+    owner: str | None = None,
 ) -> TrainResult:
     """Train in this process, as one rank of the process group if there is one.
 
     Args:
         recipe: Resolved.
-        shards: Tar files; a recipe on latents wants the clips' shards and the latents'.
-        out: Receives recipe, metrics, checkpoints and, at the end, `model.safetensors`.
+        data: Shards or a version; a recipe on latents wants the clips' shards and the latents'.
+        out: Folder or s3 prefix; receives recipe, metrics, checkpoints and, at the end,
+            `model.safetensors`.
         resume: Continue a run of the same recipe.
         report: Told of metrics and checkpoints.
         start: Finished run of the same model whose weights a fresh run begins with.
+        owner: Names this training over restarts of its workers.
 
     Raises:
         ValueError: If `out` holds a run that this one may not continue, or the shards lack what
             is needed.
     """
+    ranks = current_ranks()
+    with run_folder(out, ranks.is_first, owner) as (folder, changed):
+        if ranks.num_ranks > 1:
+            torch.distributed.barrier()  # nobody writes before all have what was there
+
+        def told(step: int, metrics: dict[str, float], checkpoint: Path | None) -> None:
+            changed()
+            if report is not None:
+                report(step, metrics, checkpoint)
+
+        return _run_in(folder, recipe, data, resume, told, start)
+
+
+def _run_in(
+    out: Path,
+    recipe: Any,
+    data: TrainingData,
+    resume: bool,
+    report: Report,
+    start: Path | None,
+) -> TrainResult:
     refuse_second_run(out, resume)
     ranks = current_ranks()
     settings = train_settings(recipe)
     if resume and (out / RECIPE).exists():
         _check_same(recipe, read_recipe(out), out)
+        _check_same_data(data, out)
+    shards = local_data(data)
     dataset = ClipDataset(shards, recipe.clips, "train", settings.cache_mb)
     loader = ClipLoader(
         dataset, recipe.batch_size, recipe.seed, ranks.rank, ranks.num_ranks,
@@ -115,7 +145,7 @@ def run_recipe(
     )  # fmt: skip
     task = TASKS[type(recipe)](recipe, pick_device())
     if ranks.is_first:
-        record_run(recipe, settings, out, start)
+        record_run(recipe, settings, out, start, data)
     result = train(
         task, loader, settings, out, resume,
         validation=validate(task, shards, recipe, settings),
@@ -186,11 +216,19 @@ def publish(task: Any, out: Path) -> None:
     LOG.info("weights %s in %s", digest, out / WEIGHTS)
 
 
-def record_run(recipe: Any, settings: TrainSettings, out: Path, start: Path | None = None) -> None:
-    """What made this run: recipe, settings, first weights, commit, changes, packages."""
+def record_run(
+    recipe: Any,
+    settings: TrainSettings,
+    out: Path,
+    start: Path | None = None,
+    data: TrainingData = (),
+) -> None:
+    """What made this run: recipe, settings, data, first weights, commit, changes, packages."""
     out.mkdir(parents=True, exist_ok=True)
     (out / RECIPE).write_text(recipe_to_json(recipe))
     (out / "settings.json").write_text(json.dumps(asdict(settings), indent=1))
+    pinned = asdict(data) if isinstance(data, PublishedData) else {"shards": [*map(str, data)]}
+    (out / DATA).write_text(json.dumps(pinned, indent=1))
     (out / "start.txt").write_text(f"{weights_digest(start)} {start}\n" if start else "nothing\n")
     for name, command in (
         ("git_commit.txt", ["git", "rev-parse", "HEAD"]),
@@ -215,6 +253,17 @@ def _check_same(recipe: Any, recorded: Any, out: Path) -> None:
         raise ValueError(
             f"{out} holds a run of {recorded.name} with other settings; resume it with the code "
             "that made it (git_commit.txt) or choose another folder"
+        )
+
+
+def _check_same_data(data: TrainingData, out: Path) -> None:
+    recorded = json.loads((out / DATA).read_text()) if (out / DATA).exists() else {}
+    wanted = asdict(data) if isinstance(data, PublishedData) else {}
+    before, now = recorded.get("reference"), wanted.get("reference")
+    if before and now and before != now:
+        raise ValueError(
+            f"{out} was trained on {before}, not on {now}; resume it with --data {before}, or "
+            "choose another folder and --start from this one"
         )
 
 
@@ -256,10 +305,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="example: python -m models.train vae_tiny --data data/shards --out runs/vae",
     )  # fmt: skip
     parser.add_argument("recipe", help="name of a recipe, for example vae_tiny")
-    parser.add_argument("--data", nargs="+", type=Path, required=True, help="shards or folders")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument(
+        "--data", nargs="+", required=True, help="shards or folders; with --root NAME[@VERSION]"
+    )
+    parser.add_argument("--root", help="data root of the version: a folder or s3://bucket/prefix")
+    parser.add_argument("--out", required=True, help="folder of the run, or s3://bucket/prefix")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
-    parser.add_argument("--start", type=Path, help="finished run whose weights to begin with")
+    parser.add_argument("--start", help="finished run whose weights to begin with")
     parser.add_argument("--steps", type=int, help="length of the run, schedule included")
     parser.add_argument("--dry-run", action="store_true", help="print size, memory and time only")
     parser.add_argument("--workers", type=int, default=0, help="Ray Train workers; 0 trains here")
@@ -275,21 +327,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(options: argparse.Namespace) -> int:
     recipe = resolve(options.recipe, options.steps)
-    shards = find_shards(*options.data)
+    data = _find_data(options.data, options.root)
     if options.dry_run:
-        sys.stdout.write(json.dumps(estimate(recipe, shards), indent=1) + "\n")
+        sys.stdout.write(json.dumps(estimate(recipe, local_data(data)), indent=1) + "\n")
         return 0
+    start = None if options.start is None else local_run(options.start)
     if options.workers:
         from models.training.launch import launch
 
-        result = launch(
-            recipe, shards, options.out, options.resume, options.workers, start=options.start
-        )
+        result = launch(recipe, data, options.out, options.resume, options.workers, start=start)
     else:
-        result = run_recipe(recipe, shards, options.out, options.resume, start=options.start)
+        result = run_recipe(recipe, data, options.out, options.resume, start=start)
     shown = {name: round(value, 4) for name, value in result.metrics.items()}
     sys.stdout.write(json.dumps({"status": result.status, "step": result.step, **shown}) + "\n")
     return 0 if result.status == "finished" else 3
+
+
+def _find_data(places: Sequence[str], root: str | None) -> TrainingData:
+    if root is None:
+        return find_shards(*map(Path, places))
+    if len(places) != 1:
+        raise ValueError(f"--root takes one --data NAME[@VERSION], got {places}")
+    return PublishedData.pin(root, places[0])
 
 
 if __name__ == "__main__":

@@ -247,11 +247,11 @@ def dataset_verify(
 def train(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe, for example vae_tiny.")],
     data: Annotated[str, typer.Option(help="NAME or NAME@VERSION of a published data set.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    out: Annotated[str, typer.Option(help="Folder of the run, or s3://bucket/prefix.")],
     resume: Annotated[bool, typer.Option(help="Continue the run in --out.")] = False,
     dry_run: Annotated[bool, typer.Option(help="Print size, memory and time only.")] = False,
     steps: Annotated[int | None, typer.Option(min=1, help="Length, schedule included.")] = None,
-    start: Annotated[Path | None, typer.Option(help="Run whose weights to start from.")] = None,
+    start: Annotated[str | None, typer.Option(help="Run whose weights to start from.")] = None,
     root: Root = "data",
     workers: Annotated[int, typer.Option(min=0, help="Ray Train workers; 0 trains here.")] = 0,
     as_json: Json = False,
@@ -260,18 +260,19 @@ def train(
 
     Example: isa4d train vae_tiny --data clips --out runs/vae --root data
     """
+    from models.published import PublishedData
     from models.train import estimate, resolve
     from models.training.launch import launch
-    from orchestration.steps import training_shards
-    from storage_schemas.store import Store
+    from models.training.mirror import local_run
 
     resolved = resolve(recipe, steps)
-    shards = training_shards(Store(root), data)
+    version = PublishedData.pin(root, data)
     if dry_run:
-        numbers = estimate(resolved, shards)
+        numbers = estimate(resolved, version.shards())
         finish(json.dumps(numbers, indent=1), {"estimate": numbers}, as_json)
         return
-    result = launch(resolved, shards, out, resume, workers, start=start)
+    begin = None if start is None else local_run(start)
+    result = launch(resolved, version, out, resume, workers, start=begin)
     shown = ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
     finish(f"{recipe}: {result.status} at step {result.step}; {shown}", result.metrics, as_json)
     if result.status != "finished":

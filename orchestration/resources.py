@@ -27,3 +27,18 @@ class Workspace(dg.ConfigurableResource):
     def folder(self, name: str) -> Path:
         """Folder of one training or of the films."""
         return Path(self.runs) / name
+
+    def choose_run(self, model: str, folder: Path) -> None:
+        """Make a finished training the one that others use for `model`."""
+        (Path(self.runs) / f"{model}.run").write_text(folder.name)
+
+    def chosen_run(self, model: str) -> Path:
+        """Folder of the training that was chosen last.
+
+        Raises:
+            ValueError: If none was.
+        """
+        pointer = Path(self.runs) / f"{model}.run"
+        if not pointer.is_file():
+            raise ValueError(f"no finished training of {model} in {self.runs}; materialize {model}")
+        return Path(self.runs) / pointer.read_text()

@@ -9,6 +9,7 @@ import numpy as np
 
 from models.body.model import BodyModel
 from models.generate import SampleSettings
+from models.published import PublishedData
 from pipelines.direct import (
     Motion,
     Reference,
@@ -17,7 +18,6 @@ from pipelines.direct import (
     reference_from_clip,
     reference_from_picture,
 )
-from pipelines.encode import latent_shards
 from pipelines.evaluate_labels import ClipLabels, evaluate_labels
 from pipelines.film import CLIP_FPS, Studio, compose, shoot, write_film
 from pipelines.synthetic.scene import SceneSettings
@@ -27,7 +27,6 @@ from storage_schemas.background import BackgroundValid
 from storage_schemas.body import BodyTracks
 from storage_schemas.camera import CameraTrack
 from storage_schemas.clip import CLIP_ID_PATTERN
-from storage_schemas.dataset import local_shards, read_manifest
 from storage_schemas.mask import MaskTrack
 from storage_schemas.store import Store
 
@@ -45,9 +44,7 @@ def training_scenes(size_px: int, num_frames: int, most_people: int) -> SceneSet
 
 def training_shards(store: Store, reference: str) -> list[Path]:
     """Local shards of a published version and, where they were made, of its latents."""
-    manifest = read_manifest(store, reference)
-    latents = [store.local_path(key) for key in latent_shards(store, manifest.name)]
-    return [*local_shards(store, manifest), *latents]
+    return PublishedData.pin(store.root, reference).shards()
 
 
 def read_labels(store: Store, clip_id: str) -> ClipLabels:

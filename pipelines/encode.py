@@ -99,11 +99,6 @@ def encode_latents(
     return _account(store, [item.value[1] for item in items], run)
 
 
-def latent_shards(store: Store, name: str) -> list[str]:
-    """Store keys of the latents of a set, to stand beside its shards in training."""
-    return [key for key in store.list(f"latents/{name}/") if key.endswith(".tar")]
-
-
 class EncodeShard:
     """Encodes the clips of one shard; the item's value is (shard key, key of the outputs)."""
 

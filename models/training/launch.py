@@ -7,7 +7,7 @@ continues from its own checkpoints in `out`, so a restart loses at most one inte
 import logging
 import os
 import uuid
-from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,21 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from models.published import PublishedData, TrainingData
 from models.recipes import recipe_from_json, recipe_to_json
 from models.trained import RECIPE
 from models.training.checkpoint import refuse_second_run
 from models.training.loop import TrainResult
 from models.training.metrics import read_metrics
+from models.training.mirror import is_remote, local_run
 
 LOG = logging.getLogger(__name__)
 
 
 def launch(
     recipe: Any,
-    shards: Sequence[Path],
-    out: Path,
+    data: TrainingData,
+    out: Path | str,
     resume: bool = False,
     num_workers: int = 0,
     max_failures: int = 2,
@@ -38,8 +40,8 @@ def launch(
 
     Args:
         recipe: Resolved; its batch size must be a multiple of the workers.
-        shards: Tar files on storage that every worker sees.
-        out: Folder on storage that every worker sees.
+        data: Tar files on storage that every worker sees, or a version, which each fetches.
+        out: Folder on storage that every worker sees, or s3://bucket/prefix.
         resume: Continue the run in `out`.
         num_workers: One per GPU, or CPU processes where there is none.
         max_failures: Restarts of dead workers before giving up.
@@ -54,11 +56,13 @@ def launch(
         raise ValueError(
             f"batch_size {recipe.batch_size} must be a multiple of the {num_workers} workers"
         )
-    refuse_second_run(out, resume)
+    refuse_second_run(local_run(out), resume)
+    place = str(out) if is_remote(out) else str(Path(out).absolute())
     settings = {
         "recipe": recipe_to_json(recipe),
-        "shards": [str(shard.absolute()) for shard in shards],
-        "out": str(out.absolute()),
+        "data": _tell_data(data),
+        "out": place,
+        "owner": uuid.uuid4().hex,
         "start": None if start is None else str(start.absolute()),
     }
     if num_workers == 0:
@@ -73,13 +77,30 @@ def launch(
         scaling_config=ScalingConfig(num_workers=num_workers, use_gpu=use_gpu),
         run_config=RunConfig(
             name=f"ray-{uuid.uuid4().hex[:8]}",  # a name that returns would resume Ray's old state
-            storage_path=str(out.absolute()),
+            **_ray_storage(place),
             failure_config=FailureConfig(max_failures=max_failures),
             worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
         ),
     )
     trainer.fit()
-    return _read_result(out, recipe.num_steps)
+    return _read_result(local_run(out), recipe.num_steps)
+
+
+def _tell_data(data: TrainingData) -> Any:
+    if isinstance(data, PublishedData):
+        return asdict(data)
+    return [str(shard.absolute()) for shard in data]
+
+
+def _ray_storage(place: str) -> dict[str, Any]:
+    """Where Ray keeps its own small state: in or beside the run."""
+    if not is_remote(place):
+        return {"storage_path": place}
+    from pyarrow.fs import S3FileSystem
+
+    endpoint = os.environ.get("AWS_ENDPOINT_URL")
+    files = S3FileSystem(endpoint_override=endpoint) if endpoint else S3FileSystem()
+    return {"storage_path": place.removeprefix("s3://") + ".ray", "storage_filesystem": files}
 
 
 def train_worker(settings: dict[str, Any]) -> None:
@@ -87,11 +108,12 @@ def train_worker(settings: dict[str, Any]) -> None:
     from models.train import run_recipe
 
     recipe = recipe_from_json(settings["recipe"])
-    shards = [Path(shard) for shard in settings["shards"]]
+    told: Any = settings["data"]
+    data = PublishedData(**told) if isinstance(told, dict) else [Path(shard) for shard in told]
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
     start = None if settings["start"] is None else Path(settings["start"])
-    run_recipe(recipe, shards, Path(settings["out"]), True, _report, start)
+    run_recipe(recipe, data, settings["out"], True, _report, start, settings["owner"])
 
 
 def _report(step: int, metrics: dict[str, float], checkpoint: Path | None) -> None:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from models.evaluate import evaluate_dit, evaluate_vae
 from models.generate import SampleSettings
+from models.published import PublishedData
 from models.train import resolve
 from models.trained import weights_digest
 from models.training.launch import launch
@@ -41,19 +42,20 @@ class TrainConfig(dg.Config):
 
 def _train(config: TrainConfig, workspace: Workspace, name: str) -> dg.MaterializeResult:
     """Train, or go on training after a stop, and look at the losses."""
-    out = workspace.folder(name)
     start = None if config.start is None else Path(config.start)
     with clear_failure():
-        shards = training_shards(workspace.store, config.dataset)
+        version = PublishedData.pin(workspace.root, config.dataset)
         recipe = resolve(config.recipe, config.steps)
-    result = launch(recipe, shards, out, resume=True, start=start)
-    version = read_manifest(workspace.store, config.dataset)
+    # Another version, recipe or length is another training; the same one goes on where it stopped.
+    out = workspace.folder(f"{recipe.name}-{version.reference}-{recipe.num_steps}")
+    result = launch(recipe, version, out, resume=True, start=start)
+    workspace.choose_run(name, out)
     return dg.MaterializeResult(
         metadata={
             "step": result.step,
             "curve": show_picture("loss", curve_picture(out, "loss")),
             "run": dg.MetadataValue.path(str(out)),
-            "dataset": f"{version.name}@{version.version}",
+            "dataset": version.reference,
             "weights": weights_digest(out),
         },
         data_version=dg.DataVersion(weights_digest(out)),
@@ -109,7 +111,7 @@ def latents(config: LatentConfig, workspace: Workspace) -> dg.MaterializeResult:
     """The data set as the autoencoder sees it."""
     keys = [shard.key for shard in read_manifest(workspace.store, config.dataset).shards]
     clips = resolve(config.recipe).clips
-    run = workspace.folder("vae")
+    run = workspace.chosen_run("vae")
     account = encode_latents(
         workspace.store, config.dataset, keys, run, clips, workers=workspace.workers
     )
@@ -147,14 +149,14 @@ class EvaluationConfig(dg.Config):
 def evaluation(config: EvaluationConfig, workspace: Workspace) -> dg.MaterializeResult:
     """Both models on clips they were not trained on, as `isa4d evaluate` measures them."""
     shards = training_shards(workspace.store, config.dataset)
-    runs = workspace.folder("vae"), workspace.folder("dit")
+    runs = workspace.chosen_run("vae"), workspace.chosen_run("dit")
     results = {
         "vae": evaluate_vae(runs[0], shards, num_clips=config.vae_clips),
         "dit": evaluate_dit(runs[1], runs[0], shards, num_clips=config.dit_clips),
     }
     for name, result in results.items():
         text = json.dumps(result, indent=1)
-        (workspace.folder(name) / EVALUATION).write_text(text)
+        (workspace.chosen_run(name) / EVALUATION).write_text(text)
     metadata = {
         f"{model}_{name}": value
         for model, result in results.items()
@@ -168,7 +170,7 @@ def report(workspace: Workspace) -> dg.MaterializeResult:
     """One page: where every clip went, the curves, the numbers."""
     sections = [Section(title="Accounts", tables=[account_table(workspace.store)])]
     for name, title in (("vae", "Video VAE"), ("dit", "ISA-DiT")):
-        run = workspace.folder(name)
+        run = workspace.chosen_run(name)
         numbers = json.loads((run / EVALUATION).read_text())
         sections.append(training_section(title, run, f"weights {weights_digest(run)}", numbers))
     page = workspace.folder("report.html")
@@ -188,7 +190,7 @@ class FilmConfig(dg.Config):
 @dg.asset(deps=[dit, vae], group_name="models", code_version="1")
 def film(config: FilmConfig, workspace: Workspace) -> dg.MaterializeResult:
     """One generated video with its conditions beside it."""
-    studio = Studio.open(workspace.folder("dit"), workspace.folder("vae"))
+    studio = Studio.open(workspace.chosen_run("dit"), workspace.chosen_run("vae"))
     out = workspace.folder("generated") / f"film_{config.seed}.mp4"
     wish = (config.reference, config.motion, config.camera, False)
     _, conditions, _ = make_film(

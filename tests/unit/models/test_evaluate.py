@@ -14,10 +14,11 @@ from models.evaluate import (
     window_r2_min_over_max,
 )
 from models.generate import SampleSettings
+from models.published import latent_shards
 from models.recipes import find_recipe, recipe_to_json
 from models.training.checkpoint import save_weights
 from models.vae.model import VideoVAE
-from pipelines.encode import encode_latents, latent_shards
+from pipelines.encode import encode_latents
 from storage_schemas.store import Store
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from models.published import PublishedData
 from models.recipes import find_recipe, recipe_from_json, recipe_functions, recipe_to_json
 from models.train import estimate, main, resolve, run_recipe
 from models.trained import load_dit, load_vae, read_recipe, weights_digest
@@ -136,3 +137,12 @@ def test_dry_run_prints_and_writes_nothing(shard, tmp_path, capsys):
     assert main(["dit_full", "--data", str(shard), "--out", str(out), "--dry-run"]) == 0
     assert json.loads(capsys.readouterr().out)["recipe"] == "dit_full"
     assert not out.exists()
+
+
+def test_a_run_keeps_to_the_version_it_began_with(tmp_path, write_toy_shard):
+    shard = write_toy_shard(tmp_path / "a.tar", count=6)
+    out = tmp_path / "run"
+    run_recipe(small(), [shard], out)
+    (out / "data.json").write_text('{"root": "r", "reference": "clips@1"}')
+    with pytest.raises(ValueError, match="was trained on clips@1, not on clips@2"):
+        run_recipe(small(), PublishedData(root="r", reference="clips@2"), out, resume=True)

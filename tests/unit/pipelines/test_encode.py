@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from models.data import ClipDataset, ClipLoader
+from models.published import latent_shards
 from models.recipes import find_recipe, recipe_to_json
 from models.sample import SampleReader
 from models.trained import load_vae
 from models.training.checkpoint import save_weights
 from models.vae.model import VideoVAE
 from models.window import ClipSettings, Window
-from pipelines.encode import draw_of, encode_latents, latent_shards
+from pipelines.encode import draw_of, encode_latents
 from storage_schemas.latent import LatentRecord
 from storage_schemas.shards import read_shard
 from storage_schemas.store import Store
