@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -88,29 +88,56 @@ def doctor(as_json: Json = False) -> None:
 
 @app.command()
 def render(
-    count: Annotated[int, typer.Option(min=1, help="Clips.")] = 16,
+    count: Annotated[int, typer.Option(min=1, help="Seeds; one clip each, or --views.")] = 16,
     frames: Annotated[int, typer.Option(help="Frames per clip.")] = 17,
-    size: Annotated[int, typer.Option(help="Side of the square picture in pixels.")] = 128,
+    size: Annotated[str, typer.Option(help="Pixels: the side of a square, or WxH.")] = "128",
+    fps: Annotated[float, typer.Option(min=1, help="Frames per second.")] = 24.0,
     seed: Annotated[int, typer.Option(min=0, help="First seed.")] = 0,
-    people: Annotated[int, typer.Option(help="Most people in a clip.")] = 1,
-    mocap: Annotated[Path | None, typer.Option(help="Folder of BVH files to move them.")] = None,
+    people: Annotated[str, typer.Option(help="People in a clip: most, or FEWEST-MOST.")] = "1",
+    camera: Annotated[list[str] | None, typer.Option(help="Camera kind, repeatable.")] = None,
+    motion: Annotated[list[str] | None, typer.Option(help="Motion kind, repeatable.")] = None,
+    mocap: Annotated[Path | None, typer.Option(help="Folder of motion capture to use.")] = None,
+    panorama: Annotated[Path | None, typer.Option(help="Folder of .hdr and .exr skies.")] = None,
+    tier: Annotated[str, typer.Option(help="Who draws the pictures.")] = "opengl",
+    shards: Annotated[str | None, typer.Option(help="Write straight to shards/NAME.")] = None,
+    seeds_per_shard: Annotated[int, typer.Option(min=1, help="With --shards.")] = 64,
+    dry_run: Annotated[bool, typer.Option(help="Print time, cost and bytes only.")] = False,
+    samples: Annotated[int, typer.Option(min=1, help="Seeds that --dry-run measures.")] = 8,
+    price: Annotated[float, typer.Option(min=0, help="Of a core-hour, for --dry-run.")] = 0.04,
     root: Root = "data",
     workers: Workers = 0,
     as_json: Json = False,
 ) -> None:
     """Render synthetic clips with exact ground truth; the same seed gives the same clip.
 
-    Example: isa4d render --count 100 --frames 33 --size 256 --seed 7 --root data
+    With --shards the clips go straight to shards, ready for `isa4d publish`; without, to clips/,
+    where `isa4d pack` and `isa4d review` find them. Both go on where a killed run was.
+
+    Example: isa4d render --count 100 --frames 33 --size 256 --people 1-3 --camera orbit --root data
+
+    Example: isa4d render --count 100000 --size 512x288 --workers 64 --dry-run
     """
-    from pipelines.synthetic.produce import render_clips
-    from pipelines.synthetic.scene import SceneSettings
+    from orchestration.scenes import wished_scenes
+    from pipelines.synthetic.produce import RenderSettings, render_clips, render_shards
     from storage_schemas.store import Store
 
-    settings = SceneSettings(width=size, height=size, num_frames=frames, num_people=(1, people))
-    if mocap is not None:
-        settings = replace(settings, mocap_folder=mocap, motion_kinds=("mocap",))
-    seeds, store = range(seed, seed + count), Store(root)
-    finish_stages(store, [render_clips(store, seeds, settings, workers)], as_json)
+    settings = wished_scenes(
+        size, people, cameras=camera, motions=motion, mocap=mocap, panoramas=panorama
+    )
+    settings = replace(settings, num_frames=frames, fps=fps)
+    seeds, store, how = range(seed, seed + count), Store(root), RenderSettings(tier=tier)
+    if dry_run:
+        from pipelines.synthetic.estimate import estimate, tell_estimate
+
+        found = estimate(seeds, settings, how, samples)
+        numbers = {**asdict(found), "totals": found.totals(workers, price)}
+        finish(tell_estimate(found, workers, price), numbers, as_json)
+        return
+    if shards is None:
+        account = render_clips(store, seeds, settings, workers, how)
+    else:
+        account = render_shards(store, shards, seeds, settings, workers, how, seeds_per_shard)
+    finish_stages(store, [account], as_json)
 
 
 @app.command()

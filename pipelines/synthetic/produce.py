@@ -58,12 +58,17 @@ def render_scene(
     """Members of one scene under `clips/<id>/`; the clip record comes last."""
     seed, view = item.value
     spec = draw_scenes(seed, settings)[view]
-    members = _render(spec, how)
+    members = render(spec, how)
     for name in sorted(members, reverse=True):
         yield f"clips/{spec.clip_id}/{name}", members[name]
 
 
-def _render(spec: SceneSpec, how: RenderSettings) -> dict[str, bytes]:
+def render(spec: SceneSpec, how: RenderSettings) -> dict[str, bytes]:
+    """Members of a clip.
+
+    Raises:
+        Rejected: The scene cannot be shown, or a file that it needs is unusable.
+    """
     try:
         return render_members(spec, tier=how.tier)[1]
     except ValueError as error:
@@ -249,7 +254,7 @@ def _add_clip(
     split = PackSettings().split(spec.sha256)
     try:
         if entries is None:
-            members = try_again(lambda: _render(spec, how))
+            members = try_again(lambda: render(spec, how))
             record = ClipRecord.from_json(members[layout.CLIP])
             members[layout.CLIP] = dataclasses.replace(record, split=split).to_json()
             entries = layout.clip_entries(spec.clip_id, members)

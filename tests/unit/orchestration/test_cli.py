@@ -50,7 +50,17 @@ def filled(tmp_path, write_toy_shard):
 # command line, what its one line must say
 WRONG = [
     ("render --size 63", "width must be even"),
+    ("render --size 64y64", "--size must be PX or WxH"),
+    ("render --size 64x63", "height must be even"),
+    ("render --people 2-", "--people must be MOST or FEWEST-MOST"),
+    ("render --people 3-2", "num_people"),
     ("render --frames 0", "num_frames"),
+    ("render --tier crayon", "tier must be one of"),
+    ("render --camera sideways", "camera kind must be one of"),
+    ("render --motion flight", "motion must be one of"),
+    ("render --motion mocap", "needs mocap_folder"),
+    ("render --panorama nowhere --count 1", r"nowhere holds no \.hdr"),
+    ("render --shards a/b", "name must be lower-case"),
     ("render --people 99 --count 1", "num_people"),
     ("render --mocap nowhere --count 1", r"nowhere holds no \.bvh"),
     ("render --count 1 --size 64 --frames 5 --root file", "[Nn]ot a directory|File exists"),
@@ -97,7 +107,8 @@ def test_what_the_user_can_mend_is_one_line(ask, tmp_path, line, message):
 
 @pytest.mark.parametrize(
     "line",
-    ["render --count 0", "render --count -1", "render --seed -1", "render --workers -1",
+    ["render --count 0", "render --shards x --seeds-per-shard 0", "render --dry-run --price -1", "render --fps 0",
+      "render --count -1", "render --seed -1", "render --workers -1",
      "train vae_tiny --data x --out r --steps 0", "review --limit 0", "frobnicate", "ingest"],
 )  # fmt: skip
 def test_what_cannot_be_asked_is_a_usage_error(ask, line):
