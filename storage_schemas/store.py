@@ -9,23 +9,29 @@ import errno
 import fcntl
 import hashlib
 import os
-import random
 import shutil
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
+
+from storage_schemas.s3 import Bucket
 
 _TEMPORARY = ".tmp"  # names that begin with a dot are ours and never listed
 _SCRATCH = ".scratch"
-_CONFLICTS = {"PreconditionFailed", "ConditionalRequestConflict", "409", "412"}
-_MISSING = {"NoSuchKey", "NotFound", "404"}
-_CONFLICT_TRIES = 6
 _LEFTOVER_AGE_S = 24 * 3600
+
+
+class Entry(NamedTuple):
+    """What a listing says of an object."""
+
+    key: str
+    size_bytes: int
+    modified_s: float
+    """When it came under this key, seconds since 1970 by the clock of where it lies."""
 
 
 class Store:
@@ -40,8 +46,8 @@ class Store:
         self.root = str(root)
         if "://" in self.root and not self.root.startswith("s3://"):
             raise ValueError(f"root must be a folder or s3://bucket/prefix, got {self.root!r}")
-        self._backend: _Folder | _Bucket = (
-            _Bucket(self.root) if self.root.startswith("s3://") else _Folder(Path(self.root))
+        self._backend: _Folder | Bucket = (
+            Bucket(self.root) if self.root.startswith("s3://") else _Folder(Path(self.root))
         )
 
     def __reduce__(self) -> tuple[type, tuple[str]]:
@@ -110,21 +116,49 @@ class Store:
 
     def list(self, prefix: str = "") -> "list[str]":
         """All keys that begin with the prefix, sorted; a prefix need not end at a slash."""
-        if prefix.startswith("/") or ".." in prefix.split("/"):
-            raise ValueError(f"prefix must lie inside the store, got {prefix!r}")
+        _check_prefix(prefix)
         return sorted(self._backend.keys(prefix))
+
+    def entries(self, prefix: str = "") -> "list[Entry]":
+        """What `list` names, with sizes and times."""
+        _check_prefix(prefix)
+        return sorted(Entry(*entry) for entry in self._backend.entries(prefix))
 
     def delete(self, key: str) -> None:
         """Remove an object; a missing one is no error."""
         self._backend.delete(_checked(key))
 
-    def local_path(self, key: str) -> Path:
-        """A local file with the object's bytes (downloaded once per content when remote).
+    def sha256(self, key: str) -> str:
+        """Digest of the object's bytes, all read from where they lie.
 
         Raises:
             FileNotFoundError: There is no such object.
         """
-        return self._backend.local_path(_checked(key))
+        return self._backend.sha256(_checked(key))
+
+    def local_path(self, key: str, sha256: str = "", keep: bool = False) -> Path:
+        """A local file with the object's bytes (downloaded once per content when remote).
+
+        Args:
+            key: Of the object.
+            sha256: What a download must hold; where it is known, a file that is already here is
+                found without asking the server.
+            keep: Hold a downloaded file until this process ends. Otherwise it stays until the
+                cache needs the room: open it soon.
+
+        Raises:
+            FileNotFoundError: There is no such object.
+            OSError: The cache has no room.
+        """
+        return self._backend.local_path(_checked(key), sha256, keep)
+
+    def check_conditional_writes(self) -> None:
+        """Make sure that of two publishers one is refused.
+
+        Raises:
+            OSError: The server ignores conditions.
+        """
+        self._backend.check_conditional_writes()
 
 
 class _Folder:
@@ -193,6 +227,13 @@ class _Folder:
     def exists(self, key: str) -> bool:
         return (self.root / key).is_file()
 
+    def entries(self, prefix: str) -> Iterator[tuple[str, int, float]]:
+        for key in self.keys(prefix):
+            with suppress(FileNotFoundError):
+                stat = (self.root / key).stat()
+                # A link changes this time and not that of the bytes: young is what came lately.
+                yield key, stat.st_size, stat.st_ctime
+
     def keys(self, prefix: str) -> Iterator[str]:
         start = self.root / prefix.rpartition("/")[0]
         for folder, folders, files in os.walk(start):
@@ -205,11 +246,18 @@ class _Folder:
     def delete(self, key: str) -> None:
         (self.root / key).unlink(missing_ok=True)
 
-    def local_path(self, key: str) -> Path:
+    def sha256(self, key: str) -> str:
+        with self.local_path(key).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def local_path(self, key: str, sha256: str = "", keep: bool = False) -> Path:
         path = self.root / key
         if not path.is_file():
             raise FileNotFoundError(f"no object {key!r} in {self.root}")
         return path
+
+    def check_conditional_writes(self) -> None:
+        """The file system keeps them."""
 
     def _parent_made(self, key: str) -> Path:
         target = self.root / key
@@ -249,134 +297,9 @@ class _Folder:
             yield
 
 
-class _Bucket:
-    def __init__(self, root: str):
-        self.bucket, _, prefix = root.removeprefix("s3://").partition("/")
-        if not self.bucket:
-            raise ValueError(f"root must be s3://bucket/prefix, got {root!r}")
-        self.prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
-
-    @cached_property
-    def client(self) -> Any:
-        import boto3
-        from botocore.config import Config
-
-        # S3-compatible servers are addressed by path; AWS itself by host.
-        style = "path" if os.environ.get("AWS_ENDPOINT_URL") else "auto"
-        config = Config(
-            retries={"max_attempts": 6, "mode": "standard"},
-            connect_timeout=10,
-            read_timeout=60,
-            s3={"addressing_style": style},
-        )
-        make_client: Any = boto3.client
-        return make_client("s3", config=config)
-
-    def read(self, key: str) -> tuple[bytes, str]:
-        reply = self._call("get_object", key)
-        return reply["Body"].read(), reply["ETag"]
-
-    def write(self, key: str, data: bytes) -> None:
-        self._call("put_object", key, Body=data)
-
-    def write_file(self, key: str, path: Path) -> None:
-        with _as_os_error(key):
-            self.client.upload_file(str(path), self.bucket, self.prefix + key)
-
-    def adopt(self, key: str, path: Path) -> None:
-        self.write_file(key, path)
-        path.unlink()
-
-    @property
-    def scratch_folder(self) -> Path:
-        name = _digest(f"{self.bucket}/{self.prefix}".encode())[:32]
-        return _machine_folder() / name
-
-    def link(self, key: str, new_key: str) -> None:
-        source = {"Bucket": self.bucket, "Key": self.prefix + key}
-        self._call("copy_object", new_key, CopySource=source)
-
-    def put_new(self, key: str, data: bytes) -> bool:
-        return self._conditional_put(key, data, IfNoneMatch="*")
-
-    def cas(self, key: str, data: bytes, etag: str) -> bool:
-        return self._conditional_put(key, data, IfMatch=etag)
-
-    def exists(self, key: str) -> bool:
-        try:
-            self._call("head_object", key)
-        except FileNotFoundError:
-            return False
-        return True
-
-    def keys(self, prefix: str) -> Iterator[str]:
-        with _as_os_error(prefix):
-            pages = self.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=self.prefix + prefix
-            )
-            for page in pages:
-                for entry in page.get("Contents", []):
-                    yield entry["Key"].removeprefix(self.prefix)
-
-    def delete(self, key: str) -> None:
-        self._call("delete_object", key)
-
-    def local_path(self, key: str) -> Path:
-        etag = self._call("head_object", key)["ETag"]
-        name = _digest(f"{self.bucket}/{self.prefix}{key} {etag}".encode())[:32]
-        path = _machine_folder() / name / Path(key).name
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            temporary = path.with_name(f".{uuid.uuid4().hex}")
-            with _as_os_error(key):
-                self.client.download_file(self.bucket, self.prefix + key, str(temporary))
-            temporary.replace(path)
-        return path
-
-    def _call(self, operation: str, key: str, **arguments: Any) -> Any:
-        with _as_os_error(key):
-            call = getattr(self.client, operation)
-            return call(Bucket=self.bucket, Key=self.prefix + key, **arguments)
-
-    def _conditional_put(self, key: str, data: bytes, **condition: str) -> bool:
-        for attempt in range(_CONFLICT_TRIES):
-            try:
-                self._call("put_object", key, Body=data, **condition)
-            except FileExistsError:
-                # 412 or 409 may be the echo of our own retried request: look what is there.
-                try:
-                    return self.read(key)[0] == data
-                except FileNotFoundError:
-                    if "IfMatch" in condition:
-                        return False
-                    time.sleep(random.uniform(0.02, 0.1) * 2**attempt)
-            except FileNotFoundError:
-                return False
-            else:
-                return True
-        raise OSError(f"{key}: still conflicting after {_CONFLICT_TRIES} tries; try again later")
-
-
-@contextmanager
-def _as_os_error(key: str) -> Iterator[None]:
-    """Speak of S3 as of files: missing, conflict (exists) or any other I/O trouble."""
-    from boto3.exceptions import Boto3Error
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except ClientError as error:
-        reply: Any = error.response
-        code = str(reply.get("Error", {}).get("Code", ""))
-        if code in _MISSING:
-            raise FileNotFoundError(f"no object {key!r}") from error
-        if code in _CONFLICTS:
-            raise FileExistsError(f"{key!r} was changed by somebody else") from error
-        if code in {"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch"}:
-            raise PermissionError(f"{key!r}: {error}; check the AWS credentials") from error
-        raise OSError(f"{key!r}: {error}") from error
-    except (BotoCoreError, Boto3Error) as error:
-        raise OSError(f"{key!r}: {error}") from error
+def _check_prefix(prefix: str) -> None:
+    if prefix.startswith("/") or ".." in prefix.split("/"):
+        raise ValueError(f"prefix must lie inside the store, got {prefix!r}")
 
 
 def _checked(key: str) -> str:
@@ -387,10 +310,6 @@ def _checked(key: str) -> str:
             f"that begin with a dot, got {key!r}"
         )
     return key
-
-
-def _machine_folder() -> Path:
-    return Path(tempfile.gettempdir()) / f"isa4d-{os.getuid()}"
 
 
 def _digest(data: bytes) -> str:
