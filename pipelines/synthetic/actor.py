@@ -13,14 +13,13 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial.transform import Rotation
 
 from models.body.model import BodyModel
-from pipelines.synthetic.bvh import read_bvh
 from pipelines.synthetic.characters import Character, MeshPart, make_character
 from pipelines.synthetic.contact import foot_contact, sole_points
 from pipelines.synthetic.gait import Skeleton, yaw_rotation
 from pipelines.synthetic.motion import MOTIONS, BodyMotion
 from pipelines.synthetic.people import PersonSpec
 from pipelines.synthetic.renderers.opengl import SurfaceMesh
-from pipelines.synthetic.retarget import retarget
+from pipelines.synthetic.retarget import read_motion, retarget
 
 SKIN_GLOSS = 0.05
 
@@ -78,9 +77,12 @@ def vertex_normals(
 
 
 def _surface(part: MeshPart) -> SurfaceMesh:
+    normals = part.normals_rest
+    if normals is None:
+        normals = vertex_normals(part.vertices_rest, part.faces)
     return SurfaceMesh(
         vertices=part.vertices_rest.astype(np.float32),
-        normals=vertex_normals(part.vertices_rest, part.faces).astype(np.float32),
+        normals=normals.astype(np.float32),
         uv=part.uv,
         faces=part.faces,
         texture=part.texture,
@@ -93,7 +95,7 @@ def make_motion(spec: PersonSpec, fps: float, num_frames: int, skeleton: Skeleto
     times_s = spec.start_s + spec.speed * np.arange(num_frames) / fps
     if spec.file is None:
         return MOTIONS[spec.motion](spec.motion_seed, times_s, skeleton)
-    recording = read_bvh(Path(spec.file.path))
+    recording = read_motion(Path(spec.file.path))
     # a recording shorter than the clip is played forth and back
     length_s = max((recording.num_frames - 1) / recording.fps, 1e-6)
     return retarget(recording, length_s - np.abs(times_s % (2 * length_s) - length_s), skeleton)

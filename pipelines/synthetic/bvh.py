@@ -1,9 +1,6 @@
-"""BVH motion capture: files of any skeleton and channel order, and their forward kinematics.
+"""Motion capture as recorded skeletons, and the BVH reader: any skeleton and channel order."""
 
-A `Recording` keeps the file's own unit and axes. Rotations are scipy `Rotation` stacks over frames.
-"""
-
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,18 +17,18 @@ CHANNELS = {f"{axis}{kind}" for axis in "XYZ" for kind in ("position", "rotation
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """A BVH file as it is."""
+    """A recorded skeleton over time, in the file's own unit and axes."""
 
     source: str
     names: tuple[str, ...]
-    """Joints and, named after their parent with `_end`, end sites; parents come first."""
+    """Joints and, named after their parent with `_end`, the ends of the last bones; parents come
+    first."""
     parents: tuple[int, ...]
-    offsets: Float[np.ndarray, "joints 3"]
-    """From the parent in the zero pose, file units."""
-    channels: tuple[tuple[str, ...], ...]
-    """Of each joint, in file order; none for end sites."""
-    values: Float[np.ndarray, "frames channels"]
-    """Degrees and file units."""
+    rest: Float[np.ndarray, "joints 3"]
+    """Places in the zero pose, the root where its offset puts it."""
+    places: Float[np.ndarray, "frames joints 3"]
+    quaternions: Float[np.ndarray, "frames joints 4"]
+    """Global rotations from the zero pose, xyzw as scipy has them."""
     fps: float
     unit_m: float | None
     """Metres per file unit; None where the file does not tell."""
@@ -39,11 +36,11 @@ class Recording:
     @property
     def num_frames(self) -> int:
         """Rows of motion, the made-up T-pose of CMU files left out."""
-        return len(self.values)
+        return len(self.places)
 
 
-class _Lines:
-    """The file's non-empty lines with their numbers, and errors that say where."""
+class TextRows:
+    """A text file's non-empty lines with their numbers, and errors that say where."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -53,9 +50,11 @@ class _Lines:
         self.number = 1
 
     def error(self, finding: str) -> ValueError:
+        """The finding at the row last read."""
         return ValueError(f"{self.path}:{self.number}: {finding}")
 
     def next(self, expected: str) -> list[str]:
+        """Words of the next row."""
         if self.position >= len(self.rows):
             raise self.error(f"the file ends where {expected} should stand")
         self.number, words = self.rows[self.position]
@@ -63,10 +62,12 @@ class _Lines:
         return words
 
     def rest(self) -> Iterator[list[str]]:
+        """Words of every further row."""
         while self.position < len(self.rows):
             yield self.next("a row of motion")
 
     def numbers(self, words: list[str], count: int, what: str) -> list[float]:
+        """So many finite numbers, or an error that calls them `what`."""
         if len(words) != count:
             raise self.error(f"{what} needs {count} numbers, got {len(words)}")
         try:
@@ -89,7 +90,7 @@ def read_bvh(path: Path) -> Recording:
         ValueError: naming file, line and finding, if the file is truncated or malformed.
         FileNotFoundError: If there is no such file.
     """
-    lines = _Lines(path)
+    lines = TextRows(path)
     if lines.next("HIERARCHY") != ["HIERARCHY"]:
         raise lines.error("a BVH file starts with HIERARCHY")
     tree = _Hierarchy(lines)
@@ -104,13 +105,16 @@ def read_bvh(path: Path) -> Recording:
     if is_cmu and count > 1 and _is_rest_row(channels, values):
         values = values[1:]
     fps = 1.0 / frame_time_s
+    offsets = np.array([tree.offsets[k] for k in range(len(tree.names))])
+    _, rest = _kinematics(tree.parents, offsets, channels, np.zeros((1, width)), is_rest=True)
+    quaternions, places = _kinematics(tree.parents, offsets, channels, values)
     return Recording(
         source=str(path),
         names=tuple(tree.names),
         parents=tuple(tree.parents),
-        offsets=np.array([tree.offsets[k] for k in range(len(tree.names))]),
-        channels=channels,
-        values=values,
+        rest=rest[0],
+        places=places,
+        quaternions=quaternions,
         fps=CMU_FPS if abs(fps - CMU_FPS) < 0.01 else fps,
         unit_m=CMU_UNIT_M if is_cmu else None,
     )
@@ -125,7 +129,7 @@ def _is_rest_row(channels: tuple[tuple[str, ...], ...], values: np.ndarray) -> b
 class _Hierarchy:
     """The joint tree while it is being read."""
 
-    def __init__(self, lines: _Lines) -> None:
+    def __init__(self, lines: TextRows) -> None:
         self.lines = lines
         self.names: list[str] = []
         self.parents: list[int] = []
@@ -174,7 +178,7 @@ class _Hierarchy:
             raise self.lines.error(f"unexpected {keyword!r}")
 
 
-def _read_motion_header(lines: _Lines) -> tuple[int, float]:
+def _read_motion_header(lines: TextRows) -> tuple[int, float]:
     words = lines.next("Frames:")
     if len(words) != 2 or words[0] != "Frames:" or not words[1].isdigit():
         raise lines.error(f"expected 'Frames: N', got {' '.join(words)!r}")
@@ -188,20 +192,23 @@ def _read_motion_header(lines: _Lines) -> tuple[int, float]:
     return count, frame_time_s
 
 
-def forward_kinematics(
-    recording: Recording, rows: Float[np.ndarray, "frames channels"] | None = None
-) -> tuple[list[Rotation], Float[np.ndarray, "frames joints 3"]]:
-    """Global rotation and place of every joint, file units and axes."""
-    values = recording.values if rows is None else rows
+def _kinematics(
+    parents: Sequence[int],
+    offsets: np.ndarray,
+    channels: Sequence[tuple[str, ...]],
+    values: np.ndarray,
+    is_rest: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Global quaternions and places of every joint; at rest the offsets stand for positions."""
     rotations: list[Rotation] = []
-    places = np.zeros((len(values), len(recording.names), 3))
+    places = np.zeros((len(values), len(parents), 3))
     column = 0
-    for joint, kinds in enumerate(recording.channels):
+    for joint, kinds in enumerate(channels):
         own = values[:, column : column + len(kinds)]
         column += len(kinds)
-        shift = np.repeat(recording.offsets[joint][None], len(values), axis=0)
+        shift = np.repeat(offsets[joint][None], len(values), axis=0)
         for k, kind in enumerate(kinds):
-            if kind.endswith("position"):
+            if kind.endswith("position") and not is_rest:
                 shift[:, "XYZ".index(kind[0])] = own[:, k]
         turning = [k for k, kind in enumerate(kinds) if kind.endswith("rotation")]
         order = "".join(kinds[k][0] for k in turning)
@@ -210,11 +217,11 @@ def forward_kinematics(
             if order
             else Rotation.identity(len(values))
         )
-        parent = recording.parents[joint]
+        parent = parents[joint]
         if parent < 0:
             rotations.append(local)
             places[:, joint] = shift
         else:
             rotations.append(rotations[parent] * local)
             places[:, joint] = places[:, parent] + rotations[parent].apply(shift)
-    return rotations, places
+    return np.stack([r.as_quat() for r in rotations], axis=1), places

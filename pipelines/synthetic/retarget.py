@@ -4,13 +4,19 @@ The result is in the project's world: metres, y up, floor at y = 0. Rotations ar
 stacks over frames.
 """
 
-import numpy as np
-from jaxtyping import Float
-from scipy.ndimage import gaussian_filter1d
-from scipy.spatial.transform import Rotation, Slerp
+from collections.abc import Callable
+from pathlib import Path
 
-from pipelines.synthetic.bvh import Recording, forward_kinematics
+import numpy as np
+from einops import rearrange
+from jaxtyping import Float
+from scipy.spatial.transform import Rotation
+
+from pipelines.synthetic.amass import R_Y_UP, SmplRecording, read_amass
+from pipelines.synthetic.amc import read_amc
+from pipelines.synthetic.bvh import Recording, read_bvh
 from pipelines.synthetic.gait import Skeleton
+from pipelines.synthetic.ground import Pose, floor_m, ground
 from pipelines.synthetic.motion import BodyMotion, assemble
 from storage_schemas.conventions import SMPL_PARENTS
 
@@ -34,10 +40,32 @@ LIMBS = {
     18: ("left_forearm", "left_hand"),
 }
 """SMPL joint of the left side -> the source bone whose direction it takes."""
-TOUCHING = {22: 0.02, 23: 0.02, 4: 0.05, 5: 0.05, 18: 0.04, 19: 0.04, 15: 0.1, 0: 0.1}
-"""Joints that may touch the floor besides the feet, with the flesh around them in metres."""
-STEP_M, JUMP_M = 0.06, 0.13
-"""Feet nearer to the floor than the first stand on it, farther than the second are in the air."""
+RATE = 60.0
+"""Samples per second at which a motion is put on the floor."""
+FLOOR_SAMPLES, APART_S = 240, 0.02
+"""Moments at which the floor and flat feet are looked for, and how far apart speeds are taken."""
+FLAT_FOOT_M_S, MAX_FLAT_DEG = 0.25, 50.0
+MARGIN_S = 1.0
+"""What is looked at before and after the wanted times, so that slices agree."""
+READERS: dict[str, Callable[[Path], Recording | SmplRecording]] = {
+    ".bvh": read_bvh,
+    ".amc": read_amc,
+    ".npz": read_amass,
+}
+"""Reader of each kind of motion file, by suffix."""
+
+
+def read_motion(path: Path) -> Recording | SmplRecording:
+    """Read a motion file of any known kind; an .amc needs its .asf beside it.
+
+    Raises:
+        ValueError: naming the file and the finding.
+        FileNotFoundError: If there is no such file.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in READERS:
+        raise ValueError(f"{path}: a motion file ends in {', '.join(READERS)}, not {suffix!r}")
+    return READERS[suffix](path)
 
 
 def _roles(recording: Recording) -> dict[str, int]:
@@ -97,25 +125,28 @@ def _snap(v: np.ndarray) -> np.ndarray:
 
 def _to_world_axes(recording: Recording, roles: dict[str, int]) -> Rotation:
     """Rotation from the file's axes to y up, left +x, read off the zero pose."""
-    _, zero = forward_kinematics(recording, np.zeros((1, recording.values.shape[1])))
-    up = _snap(zero[0, roles["head"]] - zero[0, roles["hips"]])
-    left = _snap(zero[0, roles["left_thigh"]] - zero[0, roles["right_thigh"]])
+    zero = recording.rest
+    up = _snap(zero[roles["head"]] - zero[roles["hips"]])
+    left = _snap(zero[roles["left_thigh"]] - zero[roles["right_thigh"]])
     return _frame(up, left).inv()
 
 
-def _resampled(recording: Recording, times_s: np.ndarray) -> tuple[list[Rotation], np.ndarray]:
-    """Global rotations and joint places at any times; held at both ends."""
-    rotations, places = forward_kinematics(recording)
-    stamps = np.arange(recording.num_frames) / recording.fps
-    if len(stamps) == 1:
-        count = len(times_s)
-        held = [Rotation.from_quat(np.repeat(r.as_quat(), count, axis=0)) for r in rotations]
-        return held, np.repeat(places, count, axis=0)
-    times = np.clip(times_s, 0.0, stamps[-1])
-    low = np.clip(np.searchsorted(stamps, times, side="right") - 1, 0, len(stamps) - 2)
-    share = ((times - stamps[low]) * recording.fps)[:, None, None]
-    between = places[low] * (1 - share) + places[low + 1] * share
-    return [Slerp(stamps, r)(times) for r in rotations], between
+def _resampled(recording: Recording, times_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Global rotation matrices and joint places at any times; held at both ends."""
+    last = recording.num_frames - 1
+    index = np.clip(times_s * recording.fps, 0.0, last)
+    low = np.floor(index).astype(int)
+    high, share = np.minimum(low + 1, last), (index - low)[:, None, None]
+    first, second = recording.quaternions[low], recording.quaternions[high]
+    second = second * np.where((first * second).sum(-1, keepdims=True) < 0, -1.0, 1.0)
+    blended = first * (1 - share) + second * share
+    R = Rotation.from_quat(rearrange(blended, "t j q -> (t j) q")).as_matrix()
+    places = recording.places[low] * (1 - share) + recording.places[high] * share
+    return rearrange(R, "(t j) a b -> t j a b", t=len(times_s)), places
+
+
+def _offset(recording: Recording, joint: int) -> np.ndarray:
+    return recording.rest[joint] - recording.rest[recording.parents[joint]]
 
 
 def _align(
@@ -130,7 +161,7 @@ def _align(
             source, tip = (roles[role.replace("left", side)] for role in (begin, end))
             direction = np.zeros(3)
             for k in _chain(recording, tip, source):
-                direction = direction + recording.offsets[k]
+                direction = direction + _offset(recording, k)
             own = skeleton.joints[child] - skeleton.joints[joint]
             bone[joint] = (source, _between(own, W.apply(direction)))
     for shift, side in ((0, "left"), (1, "right")):
@@ -151,75 +182,134 @@ def _align(
 
 
 def retarget(
-    recording: Recording, times_s: Float[np.ndarray, "frames"], skeleton: Skeleton
+    recording: Recording | SmplRecording,
+    times_s: Float[np.ndarray, "frames"],
+    skeleton: Skeleton,
 ) -> BodyMotion:
     """A recording on a body: limb directions are kept, the way is scaled by the leg length.
 
-    The floor is found from the whole recording, so that a jump stays in the air; what is within a
-    few centimetres of the floor, above or below, is put onto it.
+    The floor is found from the whole recording; feet and hands that rest on it are held, flights
+    stay flights (`pipelines.synthetic.ground`).
 
     Args:
-        recording: Must name hips, legs, arms and head in a known way.
+        recording: Must name hips, legs, arms and head in a known way, or be a SMPL motion.
         times_s: Seconds from the recording's first row; held beyond its ends.
         skeleton: The body that shall move.
 
     Raises:
         ValueError: naming the joints that were not found.
     """
+    every = np.linspace(0.0, (recording.num_frames - 1) / recording.fps, FLOOR_SAMPLES)
+    before, after = (_poses(recording, every + d, skeleton) for d in (0.0, APART_S))
+    floor = floor_m(before, after, APART_S, skeleton)
+    begin, end = float(times_s.min()) - MARGIN_S, float(times_s.max()) + MARGIN_S
+    # at whole multiples of the step, so that slices of a recording agree where they overlap
+    fine_s = np.arange(np.floor(begin * RATE), np.ceil(end * RATE) + 1) / RATE
+    raw = _poses(recording, fine_s, skeleton)
+    raised = Pose(R_world_joint=raw.R_world_joint, pelvis=raw.pelvis - np.array([0.0, floor, 0.0]))
+    pose = ground(raised, RATE, skeleton)
+    local = pose.R_world_joint.copy()
+    parents = list(SMPL_PARENTS[1:])
+    local[:, 1:] = np.swapaxes(pose.R_world_joint[:, parents], -1, -2) @ local[:, 1:]
+    return _at_times(local, pose.pelvis, (times_s - fine_s[0]) * RATE, skeleton)
+
+
+def _at_times(
+    local: np.ndarray, pelvis: np.ndarray, index: np.ndarray, skeleton: Skeleton
+) -> BodyMotion:
+    """SMPL parameters between fine samples; neighbours are so near that blending is exact."""
+    frames = len(pelvis)
+    quaternions = rearrange(
+        Rotation.from_matrix(rearrange(local, "t j a b -> (t j) a b")).as_quat(),
+        "(t j) q -> t j q",
+        t=frames,
+    )
+    low = np.clip(np.floor(index).astype(int), 0, frames - 2)
+    share = (index - low)[:, None, None]
+    first, second = quaternions[low], quaternions[low + 1]
+    second = second * np.where((first * second).sum(-1, keepdims=True) < 0, -1.0, 1.0)
+    blended = first * (1 - share) + second * share
+    place = pelvis[low] * (1 - share[:, 0]) + pelvis[low + 1] * share[:, 0]
+    turns = {joint: Rotation.from_quat(blended[:, joint]) for joint in range(24)}
+    return assemble(skeleton, place, turns.pop(0), turns)
+
+
+def _with_flat_feet(
+    recording: Recording,
+    roles: dict[str, int],
+    skeleton: Skeleton,
+    W: Rotation,
+    bone: dict[int, tuple[int, Rotation]],
+) -> dict[int, tuple[int, Rotation]]:
+    """Alignments by which feet and toes are level where they rest lowest.
+
+    The zero pose does not tell how a sole lies: markers and shoes differ between people.
+    """
+    every = np.linspace(0.0, (recording.num_frames - 1) / recording.fps, FLOOR_SAMPLES)
+    R, places = _resampled(recording, every)
+    leg = _offset(recording, roles["left_shin"]), _offset(recording, roles["left_foot"])
+    scale = skeleton.leg_m / sum(float(np.linalg.norm(v)) for v in leg)
+    moved = _resampled(recording, every + APART_S)[1] - places
+    speed = np.linalg.norm(moved, axis=-1) * scale / APART_S
+    up = W.inv().apply([0.0, 1.0, 0.0])
+    result = dict(bone)
+    for side, ankle, toes in (("left", 7, 10), ("right", 8, 11)):
+        foot, toe = roles[f"{side}_foot"], roles[f"{side}_toe"]
+        rests = np.flatnonzero((speed[:, [foot, toe]] < FLAT_FOOT_M_S).all(1))
+        if len(rests) == 0:
+            continue
+        height = places[rests, foot] @ up
+        lowest = rests[height <= np.percentile(height, 25.0)]
+        for joint in (ankle, toes):
+            source, align = bone[joint]
+            normal = (np.swapaxes(R[lowest, source], -1, -2) @ up).mean(0)
+            own_up = align.inv().apply(W.apply(normal))
+            turn = _between(np.array([0.0, 1.0, 0.0]), own_up)
+            if np.degrees(turn.magnitude()) < MAX_FLAT_DEG:
+                result[joint] = (source, align * turn)
+    return result
+
+
+def _poses(recording: Recording | SmplRecording, times_s: np.ndarray, skeleton: Skeleton) -> Pose:
+    """The body as recorded, before it is put on the floor."""
+    if isinstance(recording, SmplRecording):
+        return _smpl_poses(recording, times_s, skeleton)
+    return _skeleton_poses(recording, times_s, skeleton)
+
+
+def _smpl_poses(recording: SmplRecording, times_s: np.ndarray, skeleton: Skeleton) -> Pose:
+    """SMPL rotations are taken as they are."""
+    index = np.clip(times_s * recording.fps, 0.0, recording.num_frames - 1)
+    low = np.floor(index).astype(int)
+    high = np.minimum(low + 1, recording.num_frames - 1)
+    share = (index - low)[:, None]
+    root = skeleton.joints[0]
+    transl = recording.transl[low] * (1 - share) + recording.transl[high] * share
+    R = np.zeros((len(times_s), 24, 3, 3))
+    for joint, parent in enumerate(SMPL_PARENTS):
+        first, second = (Rotation.from_rotvec(recording.rotvec[k, joint]) for k in (low, high))
+        turn = first * Rotation.from_rotvec((first.inv() * second).as_rotvec() * share)
+        R[:, joint] = turn.as_matrix() if parent < 0 else R[:, parent] @ turn.as_matrix()
+    return Pose(R_world_joint=R, pelvis=transl + R_Y_UP.apply(root))
+
+
+def _skeleton_poses(recording: Recording, times_s: np.ndarray, skeleton: Skeleton) -> Pose:
+    """Global rotations by the recording's bones, its way scaled by the leg length."""
     roles = _roles(recording)
     W = _to_world_axes(recording, roles)
     bone = _align(recording, roles, skeleton, W)
-    every = np.linspace(0.0, (recording.num_frames - 1) / recording.fps, 90)
-    _, _, whole = _pose(recording, every, skeleton, roles, W, bone)
-    floor = float(np.percentile(whole, 8.0))
-    R_global, pelvis, lowest = _pose(recording, times_s, skeleton, roles, W, bone)
-    gap = lowest - floor
-    is_contact = np.clip((JUMP_M - gap) / (JUMP_M - STEP_M), 0.0, 1.0)
-    rate = 1.0 / max(float(np.median(np.abs(np.diff(times_s)))), 1e-3) if len(times_s) > 1 else 1.0
-    shift = gaussian_filter1d(-gap * is_contact, 0.03 * rate, mode="nearest") - floor
-    pelvis = pelvis + np.stack([0 * shift, shift, 0 * shift], axis=1)
-    local = {
-        joint: R_global[parent].inv() * R_global[joint]
-        for joint, parent in enumerate(SMPL_PARENTS)
-        if parent >= 0
-    }
-    return assemble(skeleton, pelvis, R_global[0], local)
-
-
-def _pose(
-    recording: Recording,
-    times_s: np.ndarray,
-    skeleton: Skeleton,
-    roles: dict[str, int],
-    W: Rotation,
-    bone: dict[int, tuple[int, Rotation]],
-) -> tuple[list[Rotation], np.ndarray, np.ndarray]:
-    """Global rotations, pelvis places and the lowest body height, before the floor is known."""
+    bone = _with_flat_feet(recording, roles, skeleton, W, bone)
     source_R, places = _resampled(recording, times_s)
-    R_global: list[Rotation] = []
+    R = np.zeros((len(times_s), 24, 3, 3))
     for joint, parent in enumerate(SMPL_PARENTS):
         if joint in bone:
             source, align = bone[joint]
-            R_global.append(W * source_R[source] * W.inv() * align)
+            R[:, joint] = W.as_matrix() @ source_R[:, source] @ (W.inv() * align).as_matrix()
         else:
-            R_global.append(R_global[parent])
+            R[:, joint] = R[:, parent]
     j = skeleton.joints
     leg = [roles[f"left_{part}"] for part in ("shin", "foot")]
-    length = sum(float(np.linalg.norm(recording.offsets[k])) for k in leg)
+    length = sum(float(np.linalg.norm(_offset(recording, k))) for k in leg)
     middle = 0.5 * (places[:, roles["left_thigh"]] + places[:, roles["right_thigh"]])
     hips = W.apply(middle) * (skeleton.leg_m / length)
-    pelvis = hips - R_global[0].apply(0.5 * (j[1] + j[2]) - j[0])
-    placed = np.zeros((len(times_s), len(SMPL_PARENTS), 3))
-    for joint, parent in enumerate(SMPL_PARENTS):
-        step = R_global[parent].apply(j[joint] - j[parent]) if parent >= 0 else 0.0
-        placed[:, joint] = placed[:, parent] + step if parent >= 0 else pelvis
-    heights = [placed[:, joint, 1] - flesh for joint, flesh in TOUCHING.items()]
-    for side, (ankle, foot) in enumerate(((7, 10), (8, 11))):
-        heel, ball = skeleton.heels[side] - j[ankle], skeleton.balls[side] - j[foot]
-        heights.append(placed[:, ankle, 1] + R_global[ankle].apply(heel)[:, 1])
-        heights.append(placed[:, foot, 1] + R_global[foot].apply(ball)[:, 1])
-        toe = ball + np.array([0.0, 0.0, 0.06])
-        heights.append(placed[:, foot, 1] + R_global[foot].apply(toe)[:, 1])
-        hand, fingertip = 22 + side, np.array([0.08 if side == 0 else -0.08, 0.0, 0.0])
-        heights.append(placed[:, hand, 1] + R_global[hand].apply(fingertip)[:, 1] - 0.01)
-    return R_global, pelvis, np.min(heights, axis=0)
+    return Pose(R_world_joint=R, pelvis=hips - R[:, 0] @ (0.5 * (j[1] + j[2]) - j[0]))
