@@ -28,7 +28,6 @@ NUM_SURFACE_POINTS = 1024
 NUM_REGRESSOR_VERTICES = 48
 NUM_WEIGHTS = 6
 BODY, LEFT_EYE, RIGHT_EYE = range(13380), range(14598, 14670), range(14670, 14742)
-HELPERS = {"skirt": range(18002, 18722), "hair": range(18722, 19150)}
 """Vertex ranges of the source mesh (hm08)."""
 REGION_COLOURS = {
     "body": (0, 0, 0),
@@ -273,8 +272,8 @@ def _split_uv(
     }
 
 
-def build_body(source: Source) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Arrays of free_body.npz and the shape scores of the samples."""
+def build_body(source: Source) -> dict[str, np.ndarray]:
+    """Arrays of free_body.npz."""
     wanted = np.isin(np.arange(source.vertices.shape[1]), [*BODY, *LEFT_EYE, *RIGHT_EYE])
     rows = wanted[source.quads].all(1)
     quads, uv_quads = source.quads[rows], source.uv_quads[rows]
@@ -309,54 +308,18 @@ def build_body(source: Source) -> tuple[dict[str, np.ndarray], np.ndarray]:
         "surface_points": surface.astype(np.uint16),
     }
     weights = smpl_weights(source.rig)[ids]
-    return arrays | masks | _compact_weights(weights) | _split_uv(
-        quads, uv_quads, source.uv, new_id
-    ), scores
-
-
-def read_obj_quads(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Vertex ids and texture ids of all quads of an OBJ file, and its texture coordinates."""
-    lines = path.read_text().splitlines()
-    quads = [
-        [corner.split("/")[:2] for corner in line.split()[1:]]
-        for line in lines
-        if line.startswith("f ")
-    ]
-    uv = [line.split()[1:3] for line in lines if line.startswith("vt ")]
-    corners = np.array([quad for quad in quads if len(quad) == 4], dtype=int) - 1
-    return corners[..., 0], corners[..., 1], np.array(uv, dtype=float) * (1, -1) + (0, 1)
-
-
-def build_garments(source: Source, scores: np.ndarray) -> dict[str, np.ndarray]:
-    """Arrays of free_garments.npz: skirt and long-hair shells that follow shape and pose."""
-    quads, uv_quads, uv = read_obj_quads(source.data / "mpfb2/3dobjs/base.obj")
-    arrays: dict[str, np.ndarray] = {}
-    for name, ids in HELPERS.items():
-        rows = np.isin(quads, ids).all(1)
-        vertices = source.vertices[:, ids.start : ids.stop]
-        weights = smpl_weights(source.rig)[ids.start : ids.stop]
-        new_id = np.arange(source.vertices.shape[1]) - ids.start
-        part = {
-            "v_template": vertices.mean(0),
-            "shapedirs": shape_directions(vertices, scores).astype(np.float16),
-            "faces": _triangles(quads[rows] - ids.start).astype(np.uint16),
-            **_compact_weights(weights),
-            **_split_uv(quads[rows], uv_quads[rows], uv, new_id),
-        }
-        arrays |= {f"{name}_{key}": value for key, value in part.items()}
-    return arrays
+    return (
+        arrays | masks | _compact_weights(weights) | _split_uv(quads, uv_quads, source.uv, new_id)
+    )
 
 
 def main() -> None:
-    """Write the body file and, beside it, free_garments.npz."""
+    """Write the body file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     out = parser.parse_args().out
     source = read_source(np.random.default_rng(0))
-    body, scores = build_body(source)
-    out.write_bytes(write_npz(body))
-    garments = write_npz(build_garments(source, scores))
-    out.with_name("free_garments.npz").write_bytes(garments)
+    out.write_bytes(write_npz(build_body(source)))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from models.body.model import BodyModel
 from pipelines.synthetic import garment, skin
 from pipelines.synthetic.fabric import paint_cloth
 from pipelines.synthetic.garment import Mannequin, Mesh
+from pipelines.synthetic.hair import make_hair, paint_hair, squashed_ears
 from pipelines.synthetic.outfit import (
     CUTS,
     Cloth,
@@ -27,10 +28,11 @@ MAX_SPAN_M = 0.02
 CUT_RAMP_M = 0.012
 """Half width of the alpha ramp across a cut: two texels of 6 mm on the atlas at 512."""
 SKIRT_TOP_Y_M = -0.17
+SHOE_HIDES_M = 0.025
 SKIRT_HIDES_TO_M = 0.04
 """Legs are left out down to this far above the hem."""
-CAP_THICKNESS_M = {"buzz": 0.004, "short": 0.011, "tousled": 0.018, "afro": 0.05}
-"""Hair on the scalp; styles with hanging or bound hair have 9 mm."""
+OPEN_COAT = 0.07
+"""Half width of the opening of a coat below the waist, as a share of the way around."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +55,10 @@ class MeshPart:
     texture: UInt8[np.ndarray, "height width 4"]
     """RGBA, sRGB; alpha is a cut-out: discard fragments below 128 (it ramps there, so that linear
     filtering cuts a smooth line), draw all others opaque."""
+    normals_rest: Float[np.ndarray, "verts 3"] | None = None
+    """Normals to shade with where the triangles' own would show (hair); None: the triangles'."""
     is_two_sided: bool = False
-    """True for open cloth (skirt, hair sheets): draw both sides, flip the normal of back faces."""
+    """True for open cloth and locks of hair: draw both sides, flip the normal of back faces."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +76,9 @@ class Tailor:
     """Makes characters on one body; prepares the body once (about a second)."""
 
     def __init__(self, body: BodyModel, texture_px: int):
-        self._atlas = make_atlas(body, texture_px)
         self._mannequin = Mannequin(body)
+        hollows = {f"hollow_{n}": value for n, value in self._mannequin.hollow_m.items()}
+        self._atlas = make_atlas(body, texture_px, hollows)
 
     def make(self, seed: int) -> Character:
         """The person of a seed."""
@@ -82,15 +87,22 @@ class Tailor:
         shaped = self._mannequin.shaped(outfit.betas)
         parts, covers = self._cloths(outfit, rng)
         if outfit.skirt is not None:
-            parts.append(self._skirt(outfit.skirt, outfit.betas, rng))
-            covers.append(self._under_skirt(outfit.skirt))
+            parts.append(self._skirt(outfit.skirt, shaped, rng))
+            if not outfit.skirt.is_open:
+                covers.append(self._under_skirt(outfit.skirt))
+        ground = self._mannequin.template[:, 1].min()
+        in_shoe = ground + outfit.shoe_top_m - self._mannequin.template[:, 1]
+        covers.append(in_shoe + SHOE_HIDES_M)
+        if outfit.hair.covers_ears:
+            shaped = squashed_ears(self._mannequin, shaped, outfit.betas)
         parts += self._hair(outfit, shaped, rng)
         shoe = garment.shoes(self._mannequin, shaped, outfit.shoe_top_m, 0.007)
         parts.append(_part("shoes", shoe, _paint_shoe(outfit, rng)))
         eye = garment.eyes(self._mannequin, shaped)
         parts.append(_part("eyes", eye, skin.paint_eye(rng)))
         bare = garment.skin_mesh(self._mannequin, shaped, covers)
-        texture = skin.paint_skin(self._atlas, outfit.face, outfit.hair_style != "bald", rng)
+        recession_m = None if outfit.hair.name == "bald" else outfit.hair.recession_m
+        texture = skin.paint_skin(self._atlas, outfit.face, recession_m, rng)
         parts.append(_part("skin", bare, texture))
         return Character(
             name=f"{seed:06d}-{outfit.name}",
@@ -107,7 +119,9 @@ class Tailor:
             inside_m = CUTS[cloth.name](self._mannequin.template, cloth)
             thickness = thickness_m(self._mannequin.template, cloth)
             span_m = MAX_SPAN_M * looseness(self._mannequin.template, cloth)
-            mesh = garment.layer(self._mannequin, outfit.betas, inside_m, thickness, span_m)
+            mesh = garment.layer(
+                self._mannequin, outfit.betas, inside_m, thickness, span_m, cloth.hang_slope
+            )
             parts.append(_part(cloth.name, mesh, self._paint(cloth, rng), is_two_sided=True))
             covers.append(inside_m)
         return parts, covers
@@ -118,10 +132,11 @@ class Tailor:
         inside_m = CUTS[cloth.name](points, cloth)
         near = inside_m > -CUT_MARGIN_M
         colours = np.tile(cloth.colours[0], (len(points), 1))
-        colours[near] = paint_cloth(points[near], inside_m[near], cloth.pattern, cloth.colours, rng)
-        if cloth.name == "bottom":
-            belt = edge(0.014 - np.abs(points[:, 1] - cloth.waist_y_m + 0.022), 0.002)
-            colours = blend(colours, cloth.colours[0] * 0.35, belt)
+        colours[near] = paint_cloth(
+            points[near], inside_m[near], cloth.pattern, cloth.colours, cloth.detail, rng
+        )
+        shade = 0.3 * edge(self._atlas.masks["hollow_40"], 0.02)
+        colours = colours * (1 - shade)[:, None]
         return to_image(colours, self._atlas.size, inside_m / CUT_RAMP_M)
 
     def _under_skirt(self, skirt: Skirt) -> np.ndarray:
@@ -130,43 +145,21 @@ class Tailor:
         under = np.minimum(SKIRT_TOP_Y_M - y, y - skirt.hem_y_m - SKIRT_HIDES_TO_M)
         return np.where(np.abs(x) < 0.3, under, -1.0)
 
-    def _skirt(self, skirt: Skirt, betas: np.ndarray, rng: np.random.Generator) -> MeshPart:
-        mesh = garment.skirt(self._mannequin, betas, SKIRT_TOP_Y_M, skirt.hem_y_m)
-        size = self._atlas.size // 2
-        return _part("skirt", mesh, _paint_skirt(skirt, size, rng), is_two_sided=True)
+    def _skirt(self, skirt: Skirt, shaped: np.ndarray, rng: np.random.Generator) -> MeshPart:
+        mesh = garment.skirt(
+            self._mannequin, shaped, SKIRT_TOP_Y_M, skirt.hem_y_m, skirt.flare, skirt.folds_m,
+            skirt.margin_m,
+        )  # fmt: skip
+        texture = _paint_skirt(skirt, self._atlas.size // 2, rng)
+        return _part("skirt", mesh, texture, is_two_sided=True)
 
     def _hair(self, outfit: Outfit, shaped: np.ndarray, rng: np.random.Generator) -> list[MeshPart]:
-        style, colour = outfit.hair_style, outfit.face.hair
-        has_hat = any(cloth.name == "hat" for cloth in outfit.cloths)
-        if style == "bald" or (has_hat and style not in ("bob", "long")):
+        if outfit.hair.name == "bald":
             return []
-        sheet = skin.paint_hair_sheet(colour, rng)
-        parts = []
-        if style in ("bob", "long"):
-            mesh = garment.curtain(self._mannequin, shaped, outfit.hair_length_m)
-            parts.append(_part("hair", mesh, sheet, is_two_sided=True))
-        if style in ("bun", "ponytail"):
-            tail_m = 0.0 if style == "bun" else 0.22
-            mesh = garment.tuft(self._mannequin, shaped, (0.0, 0.455, -0.035), 0.042, tail_m)
-            parts.append(_part("hair", mesh, sheet, is_two_sided=True))
-        if not has_hat:
-            parts.append(self._hair_cap(style, colour, outfit.betas, rng))
-        return parts
-
-    def _hair_cap(
-        self, style: str, colour: np.ndarray, betas: np.ndarray, rng: np.random.Generator
-    ) -> MeshPart:
-        template = self._mannequin.template
-        inside_m = skin.hairline(template)
-        inside_m = np.where(self._mannequin.ears | (template[:, 1] < 0.25), -1.0, inside_m)
-        depth_m = CAP_THICKNESS_M.get(style, 0.009)
-        lumps = 0.25 if style in ("tousled", "short") else 0.08
-        uneven = 1 + lumps * garment.lumps(template, rng)
-        rise = 0.003 + depth_m * uneven * edge(inside_m, 0.6 * depth_m + 0.02)
-        mesh = garment.layer(self._mannequin, betas, inside_m, rise, 0.4 * rise)
-        curl = 1.0 if style == "afro" else float(rng.uniform(0, 0.7))
-        texture = skin.paint_hair_cap(self._atlas, colour, curl, rng)
-        return _part("hair", mesh, texture, is_two_sided=True)
+        hats = [cloth for cloth in outfit.cloths if cloth.name == "hat"]
+        under = CUTS["hat"](self._mannequin.template, hats[0]) > -0.005 if hats else None
+        mesh = make_hair(self._mannequin, shaped, outfit.hair, under, rng)
+        return [_part("hair", mesh, paint_hair(outfit.hair, outfit.face.hair, rng), True)]
 
 
 def _part(name: str, mesh: Mesh, texture: np.ndarray, is_two_sided: bool = False) -> MeshPart:
@@ -177,39 +170,51 @@ def _part(name: str, mesh: Mesh, texture: np.ndarray, is_two_sided: bool = False
         faces=mesh.faces,
         uv=mesh.uv,
         texture=texture,
+        normals_rest=mesh.normals,
         is_two_sided=is_two_sided,
     )
 
 
 def _paint_skirt(skirt: Skirt, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Cloth on a cylinder around the legs, hem at v = 1."""
+    """Cloth around the legs: u once around from the back, hem at v = 1."""
     v, u = (np.indices((size, size)) + 0.5).reshape(2, -1).astype(np.float32) / size
-    around = (u - 1) * np.pi
+    around = (2 * u - 1) * np.pi
     y = SKIRT_TOP_Y_M + v * (skirt.hem_y_m - SKIRT_TOP_Y_M)
     # Points stay above the crotch, where the pattern runs around the torso, not around a leg.
-    points: Points = np.stack([0.2 * np.sin(around), y * 0.3, 0.03 + 0.2 * np.cos(around)], -1)
-    points[:, 1] = np.maximum(points[:, 1], -0.4)
+    points: Points = np.stack([0.2 * np.sin(around), y, 0.03 + 0.2 * np.cos(around)], -1)
+    points[:, 1] = np.maximum(y * 0.38, -0.4)
     hem_m = (1 - v) * (SKIRT_TOP_Y_M - skirt.hem_y_m)
-    colours = paint_cloth(points, hem_m, skirt.pattern, skirt.colours, rng)
-    pleats = 0.10 * np.cos(u * np.pi * 18) * edge(v, 0.6)
-    return to_image(colours * (1 + pleats)[:, None], size, hem_m / CUT_RAMP_M)
+    colours = paint_cloth(points, hem_m, skirt.pattern, skirt.colours, "plain", rng)
+    fold = np.cos(around * 11) + 0.4 * np.cos(around * 7 + 1)
+    depth = 0.05 + min(skirt.folds_m, 0.012) * 12
+    colours = colours * (1 + depth * fold * edge(v, 0.7))[:, None]
+    if skirt.is_open:
+        hem_m = np.minimum(hem_m, np.abs(u - 0.5) - OPEN_COAT * (0.4 + 0.6 * v))
+    return to_image(colours, size, hem_m / CUT_RAMP_M)
 
 
 def _paint_shoe(outfit: Outfit, rng: np.random.Generator, size: int = 64) -> np.ndarray:
-    """Side view of a shoe: upper, toe cap, stripe or laces, sole."""
+    """Side view of a shoe, heel to toe and top to sole: upper, toe cap, laces, stripe, sole."""
     v, u = (np.indices((size, size)) + 0.5).reshape(2, -1) / size
     main, second, third = outfit.shoe_colours
     colours = np.tile(main, (size * size, 1))
-    if rng.random() < 0.6:
+    is_light = main.mean() > 0.6
+    if rng.random() < 0.4:
         slant = np.abs((u - 0.45 + 0.3 * (v - 0.5)) % 0.14 - 0.07)
-        colours = blend(colours, second, edge(0.03 - slant, 0.01) * (np.abs(u - 0.5) < 0.14))
+        stripe = edge(0.02 - slant, 0.01) * (np.abs(u - 0.42) < 0.12)
+        colours = blend(colours, third, stripe * (v > 0.3))
     if rng.random() < 0.5:
-        colours = blend(colours, third, edge(u - 0.8, 0.02))
-    lace = edge(0.03 - np.abs(v % 0.12 - 0.06), 0.01) * (np.abs(u - 0.62) < 0.08) * (v < 0.55)
-    colours = blend(colours, np.full(3, 0.9), 0.8 * lace)
-    sole = np.full(3, rng.choice([0.93, 0.93, 0.1, 0.45]))
-    colours = blend(colours, sole, edge(v - 0.74, 0.02))
-    return to_image(colours, size)
+        colours = blend(colours, second, edge(u - 0.82, 0.02))
+    seam = edge(0.016 - np.abs(u - 0.80 + 0.1 * v), 0.01) + edge(0.016 - np.abs(u - 0.2), 0.01)
+    colours = colours * (1 - 0.2 * seam)[:, None]
+    lace = edge(0.03 - np.abs(v % 0.12 - 0.06), 0.01) * (np.abs(u - 0.58) < 0.09) * (v < 0.5)
+    colours = blend(colours, second if is_light else main * 0.6 + 0.3, 0.7 * lace)
+    collar = edge(0.07 - v, 0.03) * (u < 0.5)
+    colours = blend(colours, main * 0.45, collar)
+    sole = np.full(3, rng.choice([0.84, 0.84, 0.10, 0.45]))
+    line = edge(v - 0.72, 0.02)
+    colours = blend(colours, sole, line)
+    return to_image(colours * (1 - 0.35 * edge(0.03 - np.abs(v - 0.72), 0.02))[:, None], size)
 
 
 _TAILORS: dict[tuple[str, int], Tailor] = {}

@@ -1,4 +1,4 @@
-"""Cloth colours: plain, striped, checked, printed; with folds, hems and seams."""
+"""Cloth colours: plain, striped, checked, printed; with folds, seams, pockets and buttons."""
 
 from collections.abc import Callable
 
@@ -10,6 +10,7 @@ from pipelines.synthetic.texture import Colours, Points, Values, blend, edge, wa
 ARM_X_M, ARM_Y_M = 0.2, 0.03
 LEG_X_M, LEG_Z_M = 0.139, 0.045
 LEGS_BELOW_Y_M = -0.42
+AXIS_Z_M = 0.03
 Colour = Float[np.ndarray, "3"]
 
 
@@ -29,6 +30,12 @@ def _plain(points: Points, rng: np.random.Generator, colours: np.ndarray) -> Col
     return np.tile(colours[0], (len(points), 1))
 
 
+def _heather(points: Points, rng: np.random.Generator, colours: np.ndarray) -> Colours:
+    """Mixed yarn: plain from afar."""
+    fleck = waves(points, rng, 0.016, 8) + 0.7 * rng.normal(size=len(points))
+    return _plain(points, rng, colours) * (1 + 0.05 * fleck)[:, None]
+
+
 def _bands(value: Values, period_m: float, share: float) -> Values:
     phase = value / period_m % 1
     return edge(share / 2 - np.abs(phase - 0.5), 0.06)
@@ -36,19 +43,19 @@ def _bands(value: Values, period_m: float, share: float) -> Values:
 
 def _stripes_across(points: Points, rng: np.random.Generator, colours: np.ndarray) -> Colours:
     along, _ = cloth_coordinates(points)
-    bands = _bands(along, rng.uniform(0.03, 0.11), rng.uniform(0.25, 0.6))
+    bands = _bands(along, rng.uniform(0.022, 0.055), rng.uniform(0.25, 0.5))
     return blend(_plain(points, rng, colours), colours[1], bands)
 
 
 def _stripes_along(points: Points, rng: np.random.Generator, colours: np.ndarray) -> Colours:
     _, around = cloth_coordinates(points)
-    period_m = 0.28 * np.pi / rng.integers(14, 36)
-    return blend(_plain(points, rng, colours), colours[1], _bands(around, period_m, 0.3))
+    period_m = 0.28 * np.pi / rng.integers(30, 46)
+    return blend(_plain(points, rng, colours), colours[1], 0.6 * _bands(around, period_m, 0.3))
 
 
 def _plaid(points: Points, rng: np.random.Generator, colours: np.ndarray) -> Colours:
     along, around = cloth_coordinates(points)
-    period_m = 0.28 * np.pi / rng.integers(8, 16)
+    period_m = 0.28 * np.pi / rng.integers(12, 22)
     cloth = _plain(points, rng, colours)
     for value in (along, around):
         cloth = blend(cloth, colours[1], 0.55 * _bands(value, period_m, 0.42))
@@ -58,7 +65,7 @@ def _plaid(points: Points, rng: np.random.Generator, colours: np.ndarray) -> Col
 
 def _dots(points: Points, rng: np.random.Generator, colours: np.ndarray) -> Colours:
     along, around = cloth_coordinates(points)
-    period_m = 0.28 * np.pi / rng.integers(14, 26)
+    period_m = 0.28 * np.pi / rng.integers(24, 36)
     row = np.floor(along / period_m)
     u = (around / period_m + 0.5 * (row % 2)) % 1 - 0.5
     v = along / period_m % 1 - 0.5
@@ -75,53 +82,128 @@ def _blocks(points: Points, rng: np.random.Generator, colours: np.ndarray) -> Co
     return blend(blend(_plain(points, rng, colours), colours[1], lower), colours[2], sleeves)
 
 
+def _floral(points: Points, rng: np.random.Generator, colours: np.ndarray) -> Colours:
+    """Scattered blossoms of two colours."""
+    cloth = _plain(points, rng, colours)
+    for colour, size_m in ((colours[2], 0.045), (colours[1], 0.04)):
+        cloth = blend(cloth, colour, 0.7 * edge(waves(points, rng, size_m, 7) - 1.1, 0.25))
+    return cloth
+
+
 def _print(points: Points, rng: np.random.Generator, colours: np.ndarray) -> Colours:
-    """A sign on the chest: disc, ring, bars or a random badge of cells."""
+    """A sign on the chest: disc, ring, lettering or a badge at the heart."""
     x, y, z = points.T
-    u, v = x / 0.075, (y - 0.035) / 0.075
+    size_m = rng.uniform(0.04, 0.07)
+    u, v = x / size_m, (y - 0.045) / size_m
     kind = rng.integers(4)
-    cells = (rng.random((6, 4)) < 0.5).astype(float)
+    length = rng.uniform(0.5, 1.4, 3)
     if kind == 0:
-        shape = edge(1 - np.hypot(u, v), 0.08)
+        shape = edge(0.9 - np.hypot(u, v), 0.1)
     elif kind == 1:
-        shape = edge(0.25 - np.abs(np.hypot(u, v) - 0.75), 0.08)
+        shape = edge(0.16 - np.abs(np.hypot(u, v) - 0.75), 0.08)
     elif kind == 2:
-        shape = edge(1.2 - np.abs(u), 0.05) * _bands(v, 0.5, 0.5) * edge(1 - np.abs(v), 0.05)
+        row = np.clip(np.floor(1.5 - 1.6 * v), 0, 2).astype(int)
+        letters = edge(np.abs((u * 2.3 + 0.4 * row) % 1 - 0.5) - 0.1, 0.1)
+        inside = edge(length[row] - np.abs(u), 0.05) * (np.abs(v) < 0.9)
+        shape = letters * inside * _bands(1.6 * v, 1.0, 0.6)
     else:
-        row = np.clip((v + 1) * 3, 0, 5.99).astype(int)
-        column = np.clip(np.abs(u) * 4, 0, 3.99).astype(int)
-        shape = cells[row, column] * (np.maximum(np.abs(u), np.abs(v)) < 1)
-    return blend(_plain(points, rng, colours), colours[1], shape * (z > 0.06))
+        shape = edge(0.018 - np.hypot(x - 0.075, y - 0.06), 0.004)
+    return blend(_plain(points, rng, colours), colours[1], 0.9 * shape * (z > 0.06))
 
 
 def _denim(points: Points, rng: np.random.Generator, colours: np.ndarray) -> Colours:
-    dark = np.array([0.10, 0.15, 0.28]) * rng.uniform(0.6, 2.2)
-    cloth = np.tile(dark, (len(points), 1)) * (1 + 0.12 * waves(points, rng, 0.012)[:, None])
+    """The first colour, worn pale on the thighs."""
+    twill = 0.05 * waves(points, rng, 0.012) + 0.04 * rng.normal(size=len(points))
+    cloth = _plain(points, rng, colours) * (1 + twill)[:, None]
     _, y, z = points.T
-    worn = edge(z - 0.05, 0.06) * edge(0.75 + y, 0.2) * rng.uniform(0, 0.5)
-    _, around = cloth_coordinates(points)
-    seam = edge(0.004 - np.abs(np.abs(around) - 0.11), 0.003) * (y < LEGS_BELOW_Y_M)
-    return blend(blend(cloth, np.array([0.6, 0.68, 0.8]), worn), 0.5 * dark, 0.7 * seam)
-
-
-def _camouflage(points: Points, rng: np.random.Generator, colours: np.ndarray) -> Colours:
-    cloth = _plain(points, rng, colours)
-    for colour in colours[1:]:
-        cloth = blend(cloth, colour, edge(waves(points, rng, 0.12) - 0.5, 0.1))
-    return cloth
+    worn = edge(z - 0.04, 0.08) * edge(0.95 + y, 0.3) * edge(-0.3 - y, 0.15)
+    pale = colours[0] * 0.55 + np.array([0.30, 0.33, 0.37])
+    return blend(cloth, pale, worn * rng.uniform(0.1, 0.7))
 
 
 PATTERNS: dict[str, Callable[[Points, np.random.Generator, np.ndarray], Colours]] = {
     "plain": _plain,
+    "heather": _heather,
     "stripes_across": _stripes_across,
     "stripes_along": _stripes_along,
     "plaid": _plaid,
     "dots": _dots,
+    "floral": _floral,
     "blocks": _blocks,
     "print": _print,
     "denim": _denim,
-    "camouflage": _camouflage,
 }
+
+
+def _line(value_m: Values, width_m: float = 0.004) -> Values:
+    """A thin line where the value is zero."""
+    return edge(width_m - np.abs(value_m), 0.003)
+
+
+def _seams(points: Points, inside_m: Values, detail: str) -> Values:
+    """Where a garment is sewn, 0 to 1: shoulder, side and leg seams, pockets, plackets."""
+    x, y, z = points.T
+    side, front = np.abs(x), z > AXIS_Z_M
+    on_leg = y < LEGS_BELOW_Y_M
+    if detail in ("jeans", "chinos", "joggers"):
+        seam = _line(z - LEG_Z_M) * on_leg
+        seam = np.maximum(seam, _line(x) * (y > LEGS_BELOW_Y_M))
+        pocket = _line(y + 0.20 + 0.9 * np.clip(side - 0.07, 0, 0.09)) * (side > 0.05) * front
+        seam = np.maximum(seam, pocket * (side < 0.16) * (y > -0.30))
+        box = np.maximum(np.abs(side - 0.085) / 0.05, np.abs(y + 0.315) / 0.065)
+        back = _line((box - 1) * 0.05) * ~front
+        return np.maximum(seam, back if detail != "joggers" else 0 * back)
+    arm = _line(side - 0.185, 0.004) * (y > 0.02)
+    seam = np.maximum(arm, _line(z - AXIS_Z_M) * (y < 0.05) * (side > 0.05))
+    if detail in ("shirt", "jacket"):
+        seam = np.maximum(seam, _line(side - 0.016) * front * (side < ARM_X_M))
+        pocket = np.maximum(np.abs(x - 0.085) / 0.04, np.abs(y - 0.045) / 0.045)
+        seam = np.maximum(seam, _line((pocket - 1) * 0.04) * front)
+    if detail == "hoodie":
+        slant = 0.11 - 0.35 * np.clip(y + 0.22, 0, 0.2)
+        pocket = np.maximum(_line(side - slant), _line(y + 0.06) * (side < slant))
+        seam = np.maximum(seam, pocket * front * (y < -0.05) * (y > -0.22))
+    if detail in ("shirt", "hoodie", "jacket"):
+        seam = np.maximum(seam, _line(inside_m - 0.032) * (y > 0.1))
+    return seam
+
+
+def _fastened(points: Points, cloth: Colours, colours: np.ndarray, detail: str) -> Colours:
+    """Buttons, draw strings and zips."""
+    x, y, z = points.T
+    light = colours[0] * 0.5 + 0.45
+    front = (z > 0.05) & (np.abs(x) < 0.1)
+    if detail == "shirt":
+        dots = edge(0.0065 - np.hypot(x, (y + 0.045) % 0.085 - 0.0425), 0.002)
+        return blend(cloth, light, 0.8 * dots * front)
+    if detail == "hoodie":
+        strings = _line(np.abs(x) - 0.035, 0.004) * (y > 0.06) * (y < 0.22)
+        return blend(cloth, light, 0.8 * strings * front)
+    if detail == "jeans":
+        button = edge(0.008 - np.hypot(x, y + 0.185), 0.002)
+        return blend(cloth, np.array([0.65, 0.55, 0.38]), button * front)
+    return cloth
+
+
+def _creases(points: Points, rng: np.random.Generator) -> Values:
+    """Light and dark of folds: across the limbs at bends, hanging elsewhere."""
+    x, y, _z = points.T
+    side = np.abs(x)
+    across_arm = waves(points * np.array([1, 0.35, 0.35], np.float32), rng, 0.05)
+    across_leg = waves(points * np.array([0.4, 1, 0.4], np.float32), rng, 0.055)
+    hanging = waves(points * np.array([1, 0.22, 1], np.float32), rng, 0.085)
+    is_arm = (side > ARM_X_M) & (y > ARM_Y_M)
+    bend = np.exp(-np.square((side - 0.44) / 0.06)) * is_arm
+    bend = bend + np.exp(-np.square((y + 0.72) / 0.07)) + edge(-0.98 - y, 0.1)
+    bend = bend + np.exp(-np.square((y + 0.40) / 0.06)) + 0.8 * edge(-0.02 - y, 0.1) * (y > -0.3)
+    bend = np.clip(bend + 0.25, 0, 1)
+
+    def folded(wave: Values) -> Values:
+        # a sharp shadow along each fold with a soft light beside it
+        return 0.55 * np.exp(-np.square((wave - 0.5) / 0.5)) - np.exp(-np.square(wave / 0.28))
+
+    sharp = folded(np.where(is_arm, across_arm, across_leg)) * bend
+    return 0.10 * sharp + 0.055 * folded(hanging) * (1 - 0.5 * bend) * ~is_arm
 
 
 def paint_cloth(
@@ -129,6 +211,7 @@ def paint_cloth(
     inside_m: Values,
     pattern: str,
     colours: Float[np.ndarray, "3 3"],
+    detail: str,
     rng: np.random.Generator,
 ) -> Colours:
     """Colour of a garment at rest points of the neutral body.
@@ -138,14 +221,17 @@ def paint_cloth(
         inside_m: Distance from the garment's edge, positive inside; draws hem and stitching.
         pattern: A key of `PATTERNS`.
         colours: Main, second and third colour, sRGB in [0, 1].
+        detail: How it is sewn: tee, shirt, hoodie, jacket, jeans, chinos, joggers or plain.
         rng: Source of the pattern's numbers; consumed.
     """
     cloth = PATTERNS[pattern](points, rng, colours)
-    stretched = points * np.array([1, 0.55, 1], np.float32)
-    folds = 0.03 * waves(stretched, rng, 0.14) + 0.02 * waves(stretched, rng, 0.05)
-    weave = 0.02 * waves(points, rng, 0.006, 4)
-    crease = edge(0.02 - np.abs(np.hypot(np.abs(points[:, 0]) - 0.17, points[:, 1] - 0.09)), 0.05)
-    hem = 0.16 * edge(0.014 - inside_m, 0.003) + 0.2 * edge(
-        0.0025 - np.abs(inside_m - 0.015), 0.002
-    )
-    return cloth * (1 + folds + weave - 0.25 * crease - hem)[:, None]
+    cloth = cloth * (1 + _creases(points, rng) + 0.02 * waves(points, rng, 0.2))[:, None]
+    hem = 0.10 * edge(0.011 - inside_m, 0.003) + 0.14 * _line(inside_m - 0.020)
+    seams = np.zeros(len(points)) if detail == "plain" else _seams(points, inside_m, detail)
+    stitch = np.array([0.62, 0.48, 0.30]) if detail == "jeans" else colours[0] * 0.45
+    cloth = blend(cloth, stitch, 0.5 * seams) * (1 - hem)[:, None]
+    if detail in ("hoodie", "joggers", "tee"):  # ribbed cuffs
+        _, around = cloth_coordinates(points)
+        rib = 0.08 * np.cos(around * (2 * np.pi / 0.012)) - 0.03
+        cloth = cloth * (1 + rib * edge(0.035 - inside_m, 0.004) * (detail != "tee"))[:, None]
+    return _fastened(points, cloth, colours, detail)

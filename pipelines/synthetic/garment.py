@@ -4,27 +4,28 @@ Everything is placed on the person's shaped rest body (T-pose, body frame, metre
 functions of the neutral body, so that a sleeve ends at the same place on everybody.
 """
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse
 from jaxtyping import Bool, Float, Int
 from scipy.spatial import ConvexHull, KDTree
 
-from models.body import model as body_model
 from models.body.model import BodyModel
-from pipelines.synthetic.texture import edge, waves
-from storage_schemas.arrays import read_npz
+from pipelines.synthetic.texture import edge
 
-GARMENTS_PATH = Path(body_model.__file__).with_name("free_garments.npz")
 CUT_MARGIN_M = 0.012
 """Triangles this far beyond a garment's edge stay in the mesh; the texture's alpha cuts them."""
 HIDDEN_DEPTH_M = 0.035
 """Skin this far inside a garment's edge is left out: it could only poke through."""
 NUM_SMOOTHINGS = 40
+HOLLOW_SMOOTHINGS = (4, 40)
+"""Reach of the hollows that painters darken: wrinkles and lips; eye sockets and armpits."""
 PELVIS, LEFT_HIP, RIGHT_HIP, LEFT_KNEE, RIGHT_KNEE = 0, 1, 2, 4, 5
-HEAD, SPINE3 = 15, 9
+ARMS_ABOVE_Y_M = 0.03
+AXIS_Z_M = 0.03
+"""Axis of the neutral torso."""
+NUM_ANGLES = 49
 
 Vertices = Float[np.ndarray, "verts 3"]
 
@@ -37,6 +38,7 @@ class Mesh:
     weights: Float[np.ndarray, "verts 24"]
     faces: Int[np.ndarray, "faces 3"]
     uv: Float[np.ndarray, "verts 2"]
+    normals: Vertices | None = None
 
 
 class Mannequin:
@@ -44,6 +46,10 @@ class Mannequin:
 
     def __init__(self, body: BodyModel):
         look = body.appearance
+        if "uv" not in look:
+            raise ValueError(
+                f"body {body.name} brings no UVs; clothes are cut on the shipped free body"
+            )
         self.template: Vertices = body.v_template.numpy()
         self.shapedirs = body.shapedirs.numpy()
         self.weights = body.weights.numpy()
@@ -58,7 +64,7 @@ class Mannequin:
         self.smooth_template = self._smoothed(self.template)
         self.smooth_shapedirs = self._smoothed(self.shapedirs.reshape(len(self.template), -1))
         self.tree = KDTree(self.template)
-        self.garments = read_npz(GARMENTS_PATH.read_bytes())
+        self.hollow_m = {count: self._hollow(count) for count in HOLLOW_SMOOTHINGS}
 
     def _smoothing(self) -> scipy.sparse.csr_matrix:
         corners = np.concatenate(
@@ -71,10 +77,17 @@ class Mannequin:
         links = ((links + links.T) > 0).astype(float)
         return scipy.sparse.diags(1 / np.asarray(links.sum(1)).ravel()) @ links
 
-    def _smoothed(self, values: Float[np.ndarray, "verts k"]) -> Float[np.ndarray, "verts k"]:
-        for _ in range(NUM_SMOOTHINGS):
+    def _smoothed(
+        self, values: Float[np.ndarray, "verts k"], count: int = NUM_SMOOTHINGS
+    ) -> Float[np.ndarray, "verts k"]:
+        for _ in range(count):
             values = self.smoothing @ values
         return values
+
+    def _hollow(self, count: int) -> Float[np.ndarray, "verts"]:
+        """How deep each vertex lies below its surroundings: where light hardly comes."""
+        lifted = self._smoothed(self.template, count) - self.template
+        return (lifted * vertex_normals(self.template, self.faces)).sum(1)
 
     def draped(self, betas: Float[np.ndarray, "10"]) -> Vertices:
         """Rest body averaged with its neighbours many times: how cloth spans it."""
@@ -121,6 +134,7 @@ def _compact(mesh: Mesh, keep: Bool[np.ndarray, "faces"]) -> Mesh:
         weights=mesh.weights[used].astype(np.float32),
         faces=faces.reshape(-1, 3).astype(np.int32),
         uv=mesh.uv[used].astype(np.float32),
+        normals=None if mesh.normals is None else mesh.normals[used].astype(np.float32),
     )
 
 
@@ -151,6 +165,7 @@ def layer(
     inside_m: Float[np.ndarray, "verts"],
     thickness_m: Float[np.ndarray, "verts"],
     span_m: Float[np.ndarray, "verts"],
+    hang_slope: float | None = None,
 ) -> Mesh:
     """A shell over part of the body, on its texture atlas.
 
@@ -161,19 +176,16 @@ def layer(
         thickness_m: Least distance of each body vertex' shell from the skin along its normal.
         span_m: How far above the bottom of a hollow the shell may hang beyond its thickness,
             metres, per body vertex.
+        hang_slope: How cloth of the torso narrows below the chest, metres per metre of fall
+            (0: straight down); None follows the body.
     """
     shaped = mannequin.shaped(betas)
     normal = vertex_normals(shaped, mannequin.faces)
     hollow = np.clip(((mannequin.draped(betas) - shaped) * normal).sum(1), 0, span_m)
     cloth = shaped + normal * (thickness_m + hollow)[:, None]
+    if hang_slope is not None:
+        cloth = hang_torso(mannequin, shaped, cloth, hang_slope, float(thickness_m.max()))
     return _on_atlas(mannequin, cloth, (inside_m > -CUT_MARGIN_M)[mannequin.faces].any(1))
-
-
-def lumps(
-    points: Float[np.ndarray, "points 3"], rng: np.random.Generator
-) -> Float[np.ndarray, "points"]:
-    """Locks of hair: noise of about unit variance and 3 cm."""
-    return waves(points.astype(np.float32), rng, 0.035)
 
 
 def eyes(mannequin: Mannequin, shaped: Vertices) -> Mesh:
@@ -220,6 +232,7 @@ def shoes(mannequin: Mannequin, shaped: Vertices, top_m: float, thickness_m: flo
 
 def join(parts: list[Mesh]) -> Mesh:
     """One mesh of several that share a texture."""
+    normals = [part.normals for part in parts if part.normals is not None]
     starts = np.cumsum([0] + [len(part.vertices) for part in parts[:-1]])
     return Mesh(
         vertices=np.concatenate([part.vertices for part in parts]),
@@ -228,16 +241,109 @@ def join(parts: list[Mesh]) -> Mesh:
             [part.faces + start for part, start in zip(parts, starts, strict=True)]
         ).astype(np.int32),
         uv=np.concatenate([part.uv for part in parts]),
+        normals=None if len(normals) < len(parts) else np.concatenate(normals),
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """Outline of torso and legs seen from above, at heights of the neutral body."""
+
+    height_m: Float[np.ndarray, "rows"]
+    """Neutral heights, falling."""
+    centre: Float[np.ndarray, "rows 3"]
+    """On the person."""
+    radius_m: Float[np.ndarray, "rows angles"]
+    """Distance of the skin from the centre; angles from the back over the left to the back."""
+
+    def hung(
+        self, slope: Float[np.ndarray, "rows"], margin_m: Float[np.ndarray, "rows"]
+    ) -> "Profile":
+        """Outline of cloth that hangs from above.
+
+        Args:
+            slope: Metres of radius that cloth loses (negative) or gains per metre of fall.
+            margin_m: Least distance from the skin.
+        """
+        radius = self.radius_m + margin_m[:, None]
+        fall = -np.diff(self.height_m)
+        for row in range(1, len(radius)):
+            radius[row] = np.maximum(radius[row], radius[row - 1] + slope[row] * fall[row - 1])
+        return replace(self, radius_m=radius)
+
+    def at(
+        self, height_m: Float[np.ndarray, "points"], angle: Float[np.ndarray, "points"]
+    ) -> Float[np.ndarray, "points"]:
+        """Radius at neutral heights and angles (from the front, left positive), bilinear."""
+        rows, angles = self.radius_m.shape
+        row = np.interp(-height_m, -self.height_m, np.arange(rows))
+        column = (angle / (2 * np.pi) + 0.5) * (angles - 1)
+        low_row = np.minimum(row.astype(int), rows - 2)
+        low_column = np.clip(column.astype(int), 0, angles - 2)
+        v, u = row - low_row, column - low_column
+        r = self.radius_m
+        upper = r[low_row, low_column] * (1 - u) + r[low_row, low_column + 1] * u
+        lower = r[low_row + 1, low_column] * (1 - u) + r[low_row + 1, low_column + 1] * u
+        return upper * (1 - v) + lower * v
+
+
+def profile(
+    mannequin: Mannequin, shaped: Vertices, top_y_m: float, bottom_y_m: float, rows: int
+) -> Profile:
+    """Measure torso and legs of a person; arms are left out."""
+    height = np.linspace(top_y_m, bottom_y_m, rows)
+    template = mannequin.template
+    reach = 0.75 * (top_y_m - bottom_y_m) / (rows - 1) + 0.006
+    arm = (np.abs(template[:, 0]) > 0.19) & (template[:, 1] > ARMS_ABOVE_Y_M)
+    body = np.flatnonzero(~arm & (np.abs(template[:, 0]) < 0.3))
+    angle = angle_around(template[body])
+    column = np.clip(((angle / (2 * np.pi) + 0.5) * (NUM_ANGLES - 1)).round().astype(int), 0, None)
+    centre, radius = np.zeros((rows, 3)), np.zeros((rows, NUM_ANGLES))
+    for row, y in enumerate(height):
+        near = np.abs(template[body, 1] - y) < reach
+        person = shaped[body[near]]
+        moved = person - template[body[near]]
+        centre[row] = (0, y + moved[:, 1].mean(), AXIS_Z_M + moved[:, 2].mean())
+        distance = np.hypot(person[:, 0], person[:, 2] - centre[row, 2])
+        np.maximum.at(radius[row], column[near], distance)
+        radius[row, 0] = radius[row, -1] = max(radius[row, 0], radius[row, -1])
+        seen = np.flatnonzero(radius[row] > 0)
+        radius[row] = np.interp(np.arange(NUM_ANGLES), seen, radius[row, seen])
+    around = np.concatenate([radius[:, -3:-1], radius, radius[:, 1:3]], 1)
+    smooth = sum(around[:, k : k + NUM_ANGLES] * w for k, w in enumerate((1, 2, 2, 2, 1))) / 8
+    return Profile(height_m=height, centre=centre, radius_m=np.maximum(smooth, 0.98 * radius))
+
+
+def angle_around(points: Vertices) -> Float[np.ndarray, "points"]:
+    """Angle about the vertical axis of the neutral torso: 0 in front, left positive."""
+    return np.arctan2(points[:, 0], points[:, 2] - AXIS_Z_M)
+
+
+def hang_torso(
+    mannequin: Mannequin, shaped: Vertices, cloth: Vertices, slope: float, thickness_m: float
+) -> Vertices:
+    """Cloth vertices of the torso moved out to where cloth hangs from chest and shoulders."""
+    outline = profile(mannequin, shaped, 0.10, -0.46, 28)
+    ones = np.ones(28)
+    hung = outline.hung(slope * ones, thickness_m * ones)
+    x, y, _ = mannequin.template.T
+    free = edge(0.11 - y, 0.1) * (y > -0.5)
+    sleeve = edge(np.abs(x) - 0.13, 0.05) * edge(y - 0.0, 0.05)
+    centre_z = np.interp(-y, -hung.height_m, hung.centre[:, 2])
+    offset = cloth - np.stack([0 * y, cloth[:, 1], centre_z], -1)
+    now = np.maximum(np.linalg.norm(offset, axis=1), 1e-6)
+    goal = hung.at(y, angle_around(mannequin.template))
+    out = np.clip(goal - now, 0, 0.07) * free * (1 - sleeve)
+    return cloth + offset * (out / now)[:, None]
+
+
 def _skirt_weights(points: Vertices) -> Float[np.ndarray, "verts 24"]:
-    """Hips at the waist, the thigh of each side further down, a little of the shins."""
+    """Pelvis at the waist, both thighs further down, blended smoothly across the lap."""
     x, y, _ = points.T
     weights = np.zeros((len(points), 24))
-    left = edge(x + 0.12, 0.24)
-    leg = 0.95 * edge(-0.24 - y, 0.35)
-    shin = 0.8 * edge(-0.70 - y, 0.3)
+    left = edge(x + 0.21, 0.42)
+    leg = 0.92 * edge(-0.24 - y, 0.35)
+    shin = 0.75 * edge(-0.68 - y, 0.35)
     weights[:, PELVIS] = 1 - leg
     weights[:, LEFT_HIP], weights[:, RIGHT_HIP] = leg * left, leg * (1 - left)
     for hip, knee in ((LEFT_HIP, LEFT_KNEE), (RIGHT_HIP, RIGHT_KNEE)):
@@ -247,96 +353,52 @@ def _skirt_weights(points: Vertices) -> Float[np.ndarray, "verts 24"]:
 
 
 def skirt(
-    mannequin: Mannequin, betas: Float[np.ndarray, "10"], top_y_m: float, hem_y_m: float
+    mannequin: Mannequin,
+    shaped: Vertices,
+    top_y_m: float,
+    hem_y_m: float,
+    flare: float,
+    folds_m: float,
+    margin_m: float,
 ) -> Mesh:
-    """A long skirt around both legs; u around, v from `top_y_m` (0) to `hem_y_m` (1)."""
-    data = {
-        name.removeprefix("skirt_"): value
-        for name, value in mannequin.garments.items()
-        if name.startswith("skirt_")
-    }
-    rest = data["v_template"].astype(np.float64)
-    vertices = rest + data["shapedirs"].astype(np.float64) @ betas
-    ids = data["uv_vertex"].astype(int)
-    around = np.arctan2(rest[ids, 0], rest[ids, 2] - 0.03) / (2 * np.pi) + 0.5
-    down = (top_y_m - rest[ids, 1]) / (top_y_m - hem_y_m)
-    faces = data["uv_faces"].astype(int)
-    # The back seam joins u = 1 to u = 0; the textures of skirts are mirror images about it.
-    uv = np.stack([1 - 2 * np.abs(around - 0.5), down], -1)
-    mesh = Mesh(vertices=vertices[ids], weights=_skirt_weights(rest[ids]), faces=faces, uv=uv)
-    return _compact(mesh, (down[faces] < 1.15).any(1))
+    """Cloth that hangs around both legs from the waist.
+
+    Args:
+        mannequin: The neutral body.
+        shaped: The person's rest body.
+        top_y_m: Neutral height of the waist.
+        hem_y_m: Neutral height of the hem.
+        flare: Metres of radius gained per metre of fall.
+        folds_m: Depth of the folds at the hem.
+        margin_m: Least distance from the skin.
+
+    Returns:
+        A sleeve; u once around (0 and 1 at the back), v from waist (0) to hem (1).
+    """
+    rows = max(8, round((top_y_m - hem_y_m) / 0.045))
+    outline = profile(mannequin, shaped, top_y_m, hem_y_m, rows)
+    down = np.linspace(0, 1, rows)
+    slope = np.where(outline.height_m > -0.24, 0.0, flare)
+    hung = outline.hung(slope, np.full(rows, margin_m))
+    angle = np.linspace(-np.pi, np.pi, NUM_ANGLES)
+    wave = np.cos(angle * 11) + 0.4 * np.cos(angle * 7 + 1)
+    radius = hung.radius_m + folds_m * np.clip(down - 0.15, 0, None)[:, None] * (1 + wave)
+    around = np.stack([np.sin(angle), 0 * angle, np.cos(angle)], -1)
+    vertices = (hung.centre[:, None] + radius[..., None] * around).reshape(-1, 3)
+    neutral = np.repeat(hung.height_m, NUM_ANGLES)
+    u, v = np.meshgrid(np.linspace(0, 1, NUM_ANGLES), down)
+    placed = np.stack([vertices[:, 0], neutral, vertices[:, 2]], -1)
+    mesh = Mesh(
+        vertices=vertices,
+        weights=_skirt_weights(placed),
+        faces=grid_faces(rows, NUM_ANGLES),
+        uv=np.stack([u.ravel(), v.ravel()], -1),
+    )
+    return _compact(mesh, np.ones(len(mesh.faces), bool))
 
 
-def _grid_faces(rows: int, columns: int) -> Int[np.ndarray, "faces 3"]:
+def grid_faces(rows: int, columns: int) -> Int[np.ndarray, "faces 3"]:
     """Triangles of a grid of vertices in row-major order."""
     corner = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).ravel()
     a, b, c, d = corner, corner + columns, corner + columns + 1, corner + 1
     return np.concatenate([np.stack([a, b, c], -1), np.stack([a, c, d], -1)])
-
-
-def _head_weights(height_m: Float[np.ndarray, "verts"]) -> Float[np.ndarray, "verts 24"]:
-    """All head above the chin, fading to the upper spine below the shoulders."""
-    weights = np.zeros((len(height_m), 24))
-    head = np.clip((height_m - 0.08) / 0.2, 0, 1)
-    weights[:, HEAD], weights[:, SPINE3] = head, 1 - head
-    return weights
-
-
-def curtain(mannequin: Mannequin, shaped: Vertices, length_m: float) -> Mesh:
-    """Hair hanging from the sides and the back of the head, `length_m` below the ears.
-
-    Texture: u along the head from one temple to the other, v from the crown to the tips.
-    """
-    rows, columns = 14, 36
-    angle = np.linspace(0.36, 1.64, columns) * np.pi
-    down = np.linspace(0, 1, rows)[:, None]
-    backness = np.clip((-np.cos(angle) + 0.15) / 0.6, 0, 1)
-    bottom = 0.385 - np.minimum(length_m, 0.12 + (length_m - 0.12) * backness)
-    y = 0.47 - down * (0.47 - bottom)
-    drop = np.clip((0.40 - y) / 0.25, 0, 1)
-    bulge = np.sin(np.clip((0.50 - y) / 0.10, 0, 1) * np.pi / 2)
-    x = np.sin(angle) * (0.055 + 0.046 * bulge + 0.012 * drop)
-    z = 0.078 + np.cos(angle) * (0.070 + 0.050 * bulge) - 0.055 * drop * backness
-    y = np.broadcast_to(y, x.shape)
-    points = np.stack([x, y, z], -1).reshape(-1, 3)
-    u, v = np.meshgrid(np.linspace(0, 1, columns), np.linspace(0, 1, rows))
-    head = mannequin.carry(np.array([[0, 0.40, 0.0]]), shaped) - np.array([[0, 0.40, 0.0]])
-    return _compact(
-        Mesh(
-            vertices=points + head,
-            weights=_head_weights(points[:, 1]),
-            faces=_grid_faces(rows, columns),
-            uv=np.stack([u.ravel(), v.ravel()], -1),
-        ),
-        np.ones((rows - 1) * (columns - 1) * 2, bool),
-    )
-
-
-def tuft(
-    mannequin: Mannequin, shaped: Vertices, centre: tuple[float, float, float],
-    radius_m: float, tail_m: float,
-) -> Mesh:  # fmt: skip
-    """A bun (`tail_m` 0) or a ponytail behind the head; u around, v from top to tip."""
-    rows, columns = 14, 20
-    down = np.linspace(0, 1, rows)[:, None]
-    angle = np.linspace(0, 2 * np.pi, columns)[None]
-    width = radius_m * np.sin(np.pi * np.clip(down, 0.02, 0.995) ** (0.5 if tail_m else 1.0))
-    y = centre[1] + radius_m * (1 - 2 * down) - tail_m * down
-    sway = 0.5 * tail_m * np.sin(down * np.pi / 2) * 0.5
-    x = centre[0] + width * np.sin(angle)
-    z = centre[2] + width * np.cos(angle) * 0.9 - sway
-    points = np.stack([x, np.broadcast_to(y, x.shape), z], -1).reshape(-1, 3)
-    anchor = np.array([centre])
-    points += mannequin.carry(anchor, shaped) - anchor
-    u, v = np.meshgrid(np.linspace(0, 1, columns), np.linspace(0, 1, rows))
-    weights = np.zeros((len(points), 24))
-    weights[:, HEAD] = 1
-    return _compact(
-        Mesh(
-            vertices=points,
-            weights=weights,
-            faces=_grid_faces(rows, columns),
-            uv=np.stack([u.ravel(), v.ravel()], -1),
-        ),
-        np.ones((rows - 1) * (columns - 1) * 2, bool),
-    )

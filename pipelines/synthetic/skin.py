@@ -22,16 +22,16 @@ HEAD_AXIS_Z_M = 0.075
 """Landmarks of the neutral body, body frame."""
 SKIN_TONES = np.array(
     [
-        (0.95, 0.83, 0.76), (0.93, 0.78, 0.68), (0.89, 0.72, 0.60), (0.84, 0.65, 0.51),
-        (0.77, 0.57, 0.42), (0.66, 0.46, 0.33), (0.55, 0.37, 0.26), (0.44, 0.29, 0.20),
-        (0.34, 0.22, 0.16), (0.25, 0.165, 0.125),
+        (0.84, 0.68, 0.60), (0.82, 0.64, 0.54), (0.79, 0.60, 0.48), (0.74, 0.55, 0.42),
+        (0.67, 0.48, 0.36), (0.58, 0.40, 0.29), (0.49, 0.33, 0.235), (0.40, 0.265, 0.19),
+        (0.32, 0.21, 0.155), (0.25, 0.165, 0.125),
     ]
 )  # fmt: skip
 HAIR_COLOURS = np.array(
     [
-        (0.05, 0.045, 0.045), (0.10, 0.07, 0.055), (0.19, 0.12, 0.08), (0.30, 0.19, 0.11),
-        (0.43, 0.20, 0.09), (0.62, 0.45, 0.24), (0.78, 0.63, 0.40), (0.50, 0.50, 0.50),
-        (0.80, 0.79, 0.77), (0.55, 0.12, 0.16), (0.16, 0.27, 0.52),
+        (0.07, 0.06, 0.058), (0.11, 0.082, 0.068), (0.17, 0.115, 0.085), (0.26, 0.175, 0.115),
+        (0.36, 0.19, 0.11), (0.46, 0.35, 0.22), (0.62, 0.51, 0.35), (0.42, 0.41, 0.40),
+        (0.72, 0.71, 0.69), (0.40, 0.12, 0.13), (0.20, 0.26, 0.40),
     ]
 )  # fmt: skip
 IRIS_COLOURS = np.array(
@@ -59,8 +59,11 @@ class Face:
     sock: Float[np.ndarray, "3"]
 
 
-def hairline(points: Points) -> Values:
-    """Metres from the edge of the scalp of the neutral body, positive inside."""
+def hairline(points: Points, recession_m: float = 0.0) -> Values:
+    """Metres from the edge of the scalp of the neutral body, positive inside.
+
+    `recession_m` moves it back at the temples.
+    """
     x, y, z = points.T
     angle = np.abs(np.arctan2(x, z - HEAD_AXIS_Z_M))
     height = np.interp(
@@ -68,7 +71,8 @@ def hairline(points: Points) -> Values:
         [0.0, 0.45, 0.8, 1.05, 1.25, 1.5, 1.75, 2.1, 2.6, np.pi],
         [0.068, 0.066, 0.045, 0.005, -0.01, 0.005, 0.0, -0.045, -0.085, -0.09],
     )
-    return (y - EYE_Y_M - height).astype(np.float32)
+    temple = recession_m * np.exp(-np.square((angle - 0.5) / 0.3))
+    return (y - EYE_Y_M - height - temple).astype(np.float32)
 
 
 def _spot(points: Points, centre: tuple[float, float, float], radius_m: float) -> Values:
@@ -114,13 +118,20 @@ def _body_tint(points: Points, face: Face, atlas: Atlas, rng: np.random.Generato
         tone = blend(tone, red, amount * _spot(points, centre, radius_m))
     tone = blend(tone, red, 0.35 * atlas.masks["ears"])
     nails = np.maximum(atlas.masks["fingernails"], atlas.masks["toenails"])
-    return blend(tone, face.tone * 0.6 + np.array([0.4, 0.33, 0.32]), 0.6 * edge(nails, 1.0))
+    tone = blend(tone, face.tone * 0.6 + np.array([0.4, 0.33, 0.32]), 0.6 * edge(nails, 1.0))
+    shade = 0.28 * edge(atlas.masks["hollow_4"], 0.0025) + 0.25 * edge(
+        atlas.masks["hollow_40"], 0.02
+    )
+    return tone * (1 - shade[:, None] * np.array([0.8, 1.0, 1.05]))
 
 
 def paint_skin(
-    atlas: Atlas, face: Face, has_hair: bool, rng: np.random.Generator
+    atlas: Atlas, face: Face, recession_m: float | None, rng: np.random.Generator
 ) -> UInt8[np.ndarray, "size size 4"]:
-    """Skin of the whole body: tone, blush, lips, brows, beard, scalp, socks, mouth."""
+    """Skin of the whole body: tone, blush, lips, brows, beard, scalp, socks, mouth.
+
+    `recession_m` is that of the hairline; None for a bald head.
+    """
     points = atlas.position
     colours = _body_tint(points, face, atlas, rng)
     lips = edge(atlas.masks["lips"], 0.9)
@@ -132,11 +143,13 @@ def paint_skin(
     nostril = _spot(points, (0.008, 0.3535, 0.180), 0.0055)
     mouth = edge(0.0016 - np.abs(points[:, 1] - 0.3255), 0.0016) * lips
     colours = blend(colours, face.tone * 0.25, 0.55 * nostril + 0.45 * mouth)
-    grain = 0.75 + 0.25 * np.clip(waves(points, rng, 0.006), -1, 1)
+    grain = 0.75 + 0.25 * np.clip(waves(points, rng, 0.004, 16), -1, 1)
     colours = blend(colours, face.hair * 0.9, 0.9 * _brows(points, face) * grain)
     colours = blend(colours, face.hair, face.beard * 0.85 * _beard(points, face, lips) * grain)
-    if has_hair:
-        scalp = edge(hairline(points) + 0.004, 0.012) * (1 - edge(atlas.masks["ears"], 0.5))
+    if recession_m is not None:
+        scalp = edge(hairline(points, recession_m) + 0.001, 0.012) * (
+            1 - edge(atlas.masks["ears"], 0.5)
+        )
         colours = blend(colours, face.hair * 0.8, 0.85 * scalp * (points[:, 1] > 0.25))
     inner = np.isin(atlas.region, (10, 11, 12))
     colours = blend(colours, np.array([0.30, 0.09, 0.09]), inner.astype(np.float32))
@@ -158,37 +171,3 @@ def paint_eye(rng: np.random.Generator, size: int = 64) -> UInt8[np.ndarray, "si
     eye = blend(eye, np.array([0.02, 0.02, 0.02]), edge(0.0027 - radius, 0.0005))
     highlight = edge(0.0013 - np.hypot(x.ravel() + 0.0022, y.ravel() + 0.0022), 0.0005)
     return to_image(blend(eye, np.ones(3), 0.9 * highlight), size)
-
-
-def paint_hair_cap(
-    atlas: Atlas, colour: Float[np.ndarray, "3"], curl: float, rng: np.random.Generator
-) -> UInt8[np.ndarray, "size size 4"]:
-    """Hair on the scalp, cut along an uneven hairline; `curl` 0 combed strands, 1 tight curls."""
-    near = (hairline(atlas.position) > -0.03) & (atlas.position[:, 1] > 0.25)
-    points = atlas.position[near]
-    angle = np.arctan2(points[:, 0], points[:, 2] - HEAD_AXIS_Z_M)
-    combed = strands(angle, rng, 110) + 0.5 * waves(points, rng, 0.03)
-    curls = waves(points, rng, 0.010) + waves(points, rng, 0.02)
-    colours = np.tile(colour, (len(near), 1))
-    colours[near] = _strand_colours(colour, (1 - curl) * combed + curl * curls)
-    uneven = 0.0035 * strands(angle, rng, 140)
-    not_ear = 0.02 * (0.4 - atlas.masks["ears"][near])
-    inside_m = np.full(len(near), -1.0)
-    inside_m[near] = np.minimum(hairline(points) + uneven, not_ear)
-    return to_image(colours, atlas.size, inside_m / 0.004)
-
-
-def _strand_colours(colour: Float[np.ndarray, "3"], shade: Values) -> Colours:
-    lit = blend(np.tile(colour, (len(shade), 1)), colour + 0.13, edge(shade, 1.6))
-    return lit * np.clip(0.82 + 0.22 * shade, 0.45, 1.3)[:, None]
-
-
-def paint_hair_sheet(
-    colour: Float[np.ndarray, "3"], rng: np.random.Generator, size: int = 256
-) -> UInt8[np.ndarray, "size size 4"]:
-    """Hair hanging down: strands along v, ragged tips at v = 1."""
-    v, u = (np.indices((size, size)) + 0.5).reshape(2, -1).astype(np.float32) / size
-    angle = u * 2 * np.pi + 0.25 * np.sin(v * 5)
-    shade = strands(angle, rng, 48) + 0.25 * np.cos(v * 11 + strands(angle, rng, 12))
-    tips = 0.95 + 0.035 * strands(u * 2 * np.pi, rng, 60)
-    return to_image(_strand_colours(colour, shade), size, (tips - v) * size)

@@ -4,6 +4,7 @@ Every texel of the body's atlas knows the point of the neutral T-pose (body fram
 covers; a painter is a function of these points. Colours are linear blends of sRGB values in [0, 1].
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,8 @@ class Atlas:
     position: Float[np.ndarray, "texels 3"]
     """Neutral rest position, body frame, metres; texels in row-major order."""
     masks: dict[str, Float[np.ndarray, "texels"]]
-    """Soft membership in lips, ears, eyelids, fingernails, toenails, each in [0, 1]."""
+    """Soft membership in lips, ears, eyelids, fingernails, toenails, each in [0, 1]; and the
+    values given to `make_atlas`."""
     region: UInt8[np.ndarray, "texels"]
     """Number of the body region (`region_names` of the body)."""
 
@@ -58,8 +60,15 @@ def _cover(
     return face_of, weight_of
 
 
-def make_atlas(body: BodyModel, size: int) -> Atlas:
+def make_atlas(
+    body: BodyModel, size: int, values: Mapping[str, Float[np.ndarray, "verts"]]
+) -> Atlas:
     """Rasterise the neutral body into its own texture atlas.
+
+    Args:
+        body: A body with UVs.
+        size: Side of the atlas, texels.
+        values: Numbers of each body vertex to keep per texel beside the masks of the body.
 
     Raises:
         ValueError: If the body brings no UVs (licensed files do not).
@@ -82,6 +91,7 @@ def make_atlas(body: BodyModel, size: int) -> Atlas:
         for name, values in look.items()
         if name.startswith("mask_")
     }
+    masks |= {name: at_texels(each) for name, each in values.items()}
     dominant = np.take_along_axis(vertices, weights.argmax(1)[:, None], axis=1)[:, 0]
     return Atlas(
         size=size,
