@@ -18,10 +18,9 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from numpy.lib.format import open_memmap
 
-from pipelines.synthetic.environment import read_panorama
 from pipelines.synthetic.renderers.opengl import FAR_M, NEAR_M, SurfaceMesh
 from pipelines.synthetic.world import Pictures, World
 
@@ -90,7 +89,7 @@ def trace_truth(world: World) -> Float[np.ndarray, "frames height width 3"]:
         _write_job(folder, world, engine="CYCLES", samples=1, is_truth=True)
         _run(command, folder)
         paths = [folder / f"frame_{frame:04d}.exr" for frame in range(world.spec.num_frames)]
-        return np.stack([read_panorama(path) for path in paths])
+        return np.stack([_read_exr(path) for path in paths])
 
 
 def tone(linear: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
@@ -101,7 +100,16 @@ def tone(linear: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
 
 
 def _picture(folder: Path, kind: str, frame: int, exposure: float) -> np.ndarray:
-    return tone(exposure * read_panorama(folder / f"{kind}_{frame:04d}.exr"))
+    return tone(exposure * _read_exr(folder / f"{kind}_{frame:04d}.exr"))
+
+
+def _read_exr(path: Path) -> Float[np.ndarray, "height width 3"]:
+    os.environ["OPENCV_IO_ENABLE_OPENEXR"] = "1"  # read by OpenCV at the first EXR it opens
+    import cv2
+
+    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert picture is not None, f"Blender said it was done, yet {path} is no picture"
+    return np.ascontiguousarray(picture[..., ::-1])
 
 
 def _num_plates(world: World) -> int:
@@ -132,7 +140,7 @@ def _write_job(
     job = {
         "engine": engine,
         "samples": samples,
-        "threads": torch.get_num_threads(),
+        "threads": max(2, torch.get_num_threads()),  # with one, Blender's other threads spin
         "parent": os.getpid(),
         "is_truth": is_truth,
         "seed": world.spec.seed % 2**30,
@@ -147,6 +155,7 @@ def _write_job(
         "sun_direction": light.sun_direction.tolist(),
         "sun_rgb": light.sun_rgb.tolist(),
         "haze_rgb": light.haze_rgb.tolist(),
+        "haze_per_m": light.haze_per_m,
         "parts": parts,
     }
     (folder / "job.json").write_text(json.dumps(job))
@@ -154,8 +163,11 @@ def _write_job(
 
 def _write_part(folder: Path, name: str, mesh: SurfaceMesh, person: int) -> dict[str, Any]:
     (folder / name).mkdir()
-    for which in ("uv", "faces", "texture"):
+    np.save(folder / name / "faces.npy", _wound_outwards(mesh))
+    for which in ("uv", "texture"):
         np.save(folder / name / f"{which}.npy", getattr(mesh, which))
+    tint = np.ones_like(mesh.vertices) if mesh.tint is None else mesh.tint
+    np.save(folder / name / "tint.npy", tint)
     for which in ("vertices", "normals"):
         np.save(folder / name / f"{which}.npy", getattr(mesh, which)[None].astype(np.float32))
     return {
@@ -163,8 +175,17 @@ def _write_part(folder: Path, name: str, mesh: SurfaceMesh, person: int) -> dict
         "person": person,
         "gloss": mesh.gloss,
         "variation": mesh.variation,
+        "emission": mesh.emission,
         "is_cutout": mesh.texture.shape[2] == 4 and bool((mesh.texture[..., 3] < 128).any()),
     }
+
+
+def _wound_outwards(mesh: SurfaceMesh) -> Int[np.ndarray, "faces 3"]:
+    """Faces counter-clockwise seen from where their normals point: Blender lights that side."""
+    a, b, c = (mesh.vertices[mesh.faces[:, corner]] for corner in range(3))
+    normals = mesh.normals[mesh.faces].sum(1)
+    inwards = np.einsum("fi,fi->f", np.cross(b - a, c - a), normals) < 0
+    return np.where(inwards[:, None], mesh.faces[:, ::-1], mesh.faces)
 
 
 def _run(command: list[str], folder: Path) -> None:
@@ -173,7 +194,6 @@ def _run(command: list[str], folder: Path) -> None:
     Raises:
         RuntimeError: If it fails; its log outlives the job.
     """
-    # Blender's libraries are not those of this process: nothing is handed down but the folder
     log = folder / "blender.log"
     with log.open("wb") as output:
         code = subprocess.run([*command, str(folder)], stdout=output, stderr=output).returncode

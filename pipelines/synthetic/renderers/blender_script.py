@@ -21,7 +21,7 @@ bpy: Any = importlib.import_module("bpy")
 BLENDER_FROM_WORLD = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 SUN_ANGLE_DEG = 1.0
 SENSOR_MM = 36.0
-HAZE_FROM_M, HAZE_PER_M = 12.0, 0.035
+HAZE_FROM_M = 12.0
 """As in surface.frag.glsl."""
 
 
@@ -146,15 +146,19 @@ def _image(name: str, rows: np.ndarray) -> Any:
 
 def _add_part(scene: Any, folder: Path, part: dict[str, Any], job: dict[str, Any]) -> Any:
     files = folder / part["name"]
-    load = {n: np.load(files / f"{n}.npy", allow_pickle=False) for n in ("uv", "faces", "texture")}
-    count = len(load["uv"])
+    uv, tint, faces, texture = (
+        np.load(files / f"{which}.npy", allow_pickle=False)
+        for which in ("uv", "tint", "faces", "texture")
+    )
     mesh = bpy.data.meshes.new(part["name"])
-    mesh.from_pydata(np.zeros((count, 3)), [], load["faces"], shade_flat=False)
+    mesh.from_pydata(np.zeros((len(uv), 3)), [], faces, shade_flat=False)
     layer = mesh.uv_layers.new(name="uv")
-    layer.data.foreach_set("uv", load["uv"][load["faces"]].astype(np.float32).ravel())
+    layer.data.foreach_set("uv", uv[faces].astype(np.float32).ravel())
+    tints = mesh.attributes.new("tint", "FLOAT_VECTOR", "POINT")
+    tints.data.foreach_set("vector", tint.astype(np.float32).ravel())
     mesh.attributes.new("custom_normal", "FLOAT_VECTOR", "POINT")
     _pose(mesh, files, 0)
-    mesh.materials.append(_material(part, load["texture"], job))
+    mesh.materials.append(_material(part, texture, job))
     placed = bpy.data.objects.new(part["name"], mesh)
     scene.collection.objects.link(placed)
     return placed
@@ -223,18 +227,22 @@ def _truth(nodes: _Nodes, part: dict[str, Any]) -> Any:
 
 def _look(nodes: _Nodes, part: dict[str, Any], texel: Any, uv: Any, job: dict[str, Any]) -> Any:
     colour = nodes.add("Gamma", texel.outputs["Color"], 2.2).outputs[0]
+    tint = nodes.add("Attribute", attribute_name="tint").outputs["Vector"]
+    colour = nodes.add("VectorMath", colour, tint, operation="MULTIPLY").outputs[0]
     if part["variation"] > 0.0:
         colour = _varied(nodes, part["variation"], colour, texel.image, uv)
-    skin = nodes.add("BsdfPrincipled", colour)
-    skin.inputs["Roughness"].default_value = 0.5 if part["gloss"] else 0.8
-    skin.inputs["Specular IOR Level"].default_value = 0.3 + 2.0 * part["gloss"]
+    body = nodes.add("BsdfPrincipled", colour)
+    body.inputs["Roughness"].default_value = 0.6 if part["gloss"] else 1.0
+    body.inputs["Specular IOR Level"].default_value = part["gloss"]
+    body.inputs["Emission Strength"].default_value = part["emission"]
+    nodes.tree.links.new(colour, body.inputs["Emission Color"])
     distance = nodes.add("CameraData").outputs["View Distance"]
     beyond = nodes.maths("MAXIMUM", nodes.maths("SUBTRACT", distance, HAZE_FROM_M), 0.0)
-    clear = nodes.maths("EXPONENT", nodes.maths("MULTIPLY", beyond, -HAZE_PER_M))
+    clear = nodes.maths("EXPONENT", nodes.maths("MULTIPLY", beyond, -job["haze_per_m"]))
     is_seen = nodes.add("LightPath").outputs["Is Camera Ray"]
     haze = nodes.maths("MULTIPLY", nodes.maths("SUBTRACT", 1.0, clear), is_seen)
     glow = nodes.add("Emission", (*job["haze_rgb"], 1.0)).outputs[0]
-    return nodes.add("MixShader", haze, skin.outputs[0], glow).outputs[0]
+    return nodes.add("MixShader", haze, body.outputs[0], glow).outputs[0]
 
 
 def _varied(nodes: _Nodes, strength: float, colour: Any, image: Any, uv: Any) -> Any:
