@@ -12,7 +12,7 @@ import cv2
 import matplotlib as mpl
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Bool, Float, UInt8
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -127,6 +127,39 @@ def draw_masks(
     tint = table[instance]
     mixed = (frames * (1 - opacity) + tint * opacity).astype(np.uint8)
     return np.where(instance[..., None] > 0, mixed, frames)
+
+
+def draw_depth(depth_m: Float[np.ndarray, "frames height width"]) -> Frames:
+    """Near is warm, far is cold, nothing is black; the scale of nearness is that of the clip."""
+    near = np.where(np.isfinite(depth_m) & (depth_m > 0), 1 / np.maximum(depth_m, 1e-6), 0)
+    known = near[near > 0]
+    low, high = np.percentile(known, (2, 98)) if len(known) else (0.0, 1.0)
+    level = np.clip((near - low) / max(high - low, 1e-9), 0, 1)
+    drawn = np.stack([_colour_map((frame * 255).astype(np.uint8)) for frame in level])
+    return np.where(near[..., None] > 0, drawn, 0).astype(np.uint8)
+
+
+def _colour_map(level: UInt8[np.ndarray, "height width"]) -> Picture:
+    return np.ascontiguousarray(cv2.applyColorMap(level, cv2.COLORMAP_TURBO)[..., ::-1])
+
+
+def draw_points(
+    frames: Frames,
+    xy_px: Float[np.ndarray, "points frames 2"],
+    visible: Bool[np.ndarray, "points frames"],
+    trail: int = 6,
+) -> Frames:
+    """Dimmed frames with tracked points and where they were over the last frames."""
+    drawn = frames // 2
+    hues = np.linspace(0, 255, max(1, len(xy_px))).astype(np.uint8)[:, None]
+    colours = [tuple(int(value) for value in rgb) for rgb in _colour_map(hues)[:, 0]]
+    for point, rgb in enumerate(colours):
+        for index in np.flatnonzero(visible[point]):
+            way = np.clip(xy_px[point, max(0, index - trail) : index + 1], -1e4, 1e4)
+            line = way.round().astype(np.int32)[:, None]
+            cv2.polylines(drawn[index], [line], False, rgb, 1, cv2.LINE_AA)
+            cv2.circle(drawn[index], line[-1, 0].tolist(), 1, rgb, -1, cv2.LINE_AA)
+    return drawn
 
 
 def pick(frames: Frames, count: int) -> Frames:
