@@ -41,7 +41,7 @@ def blender_command() -> list[str]:
     if program := shutil.which("blender"):
         return [program, "--background", "--python-exit-code", "1", "--python", str(SCRIPT), "--"]
     raise RuntimeError(
-        "the Blender tier needs Blender 4.5: pip install 'isa4d[blender]' (GPL-3.0, 0.9 GB), "
+        "the Blender tier needs Blender 4.5: pip install 'bpy==4.5.*' (GPL-3.0, 0.9 GB), "
         "or put a blender program on the PATH"
     )
 

@@ -17,7 +17,11 @@ from typing import Any
 
 import numpy as np
 
-bpy: Any = importlib.import_module("bpy")
+DEBIAN_PACKAGES = "libx11-6 libxrender1 libxfixes3 libxi6 libxkbcommon0 libsm6 libgl1"
+try:
+    bpy: Any = importlib.import_module("bpy")
+except ImportError as error:
+    sys.exit(f"Blender does not start: {error}; on Debian: apt-get install {DEBIAN_PACKAGES}")
 BLENDER_FROM_WORLD = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 SUN_ANGLE_DEG = 1.0
 SENSOR_MM = 36.0

@@ -16,7 +16,7 @@ from pipelines.synthetic.scene import SceneSettings, sample_scene
 from pipelines.synthetic.world import World, build_world
 
 needs_blender = pytest.mark.skipif(
-    find_spec("bpy") is None, reason="Blender is absent; pip install 'isa4d[blender]'"
+    find_spec("bpy") is None, reason="no Blender: pip install 'bpy==4.5.*'"
 )
 SETTINGS = SceneSettings(
     width=160,
@@ -117,7 +117,7 @@ def test_one_world_always_gives_the_same_pixels():
 def test_missing_blender_is_one_error_with_the_way_out(monkeypatch):
     monkeypatch.setattr(blender, "find_spec", lambda name: None)
     monkeypatch.setattr(blender.shutil, "which", lambda name: None)
-    with pytest.raises(RuntimeError, match=r"pip install 'isa4d\[blender\]'"):
+    with pytest.raises(RuntimeError, match=r"pip install 'bpy==4\.5\.\*'"):
         draw_blender(_still_scene()[0])
 
 
