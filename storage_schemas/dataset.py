@@ -1,240 +1,280 @@
 """Published versions of a data set: immutable manifests over content-addressed shards.
 
-    versions/objects/<sha256>.tar    a shard (linked from where it was packed)
-    versions/objects/<sha256>.json   a manifest; names its parent, so versions form a chain
-    versions/names/<name>.json       {"manifest": sha256 of the newest}; the only thing that moves
-
 A version exists from the moment its name moves to it, by one conditional write; until then nobody
-sees it, and of two publishers the second is built on the first.
+sees it, and of two publishers the second is built on the first. Layout: `manifest` and `refs`.
 """
 
 import hashlib
-import json
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+import random
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+import pyarrow as pa
+
+from storage_schemas import catalogue as rows
+from storage_schemas.catalogue import Difference, Parts
+from storage_schemas.lease import PUBLISH, lease
+from storage_schemas.manifest import (
+    OBJECTS,
+    Manifest,
+    ShardEntry,
+    check_name,
+    index_key,
+    object_key,
+    put_object,
+    read_object,
+    read_packed,
+)
+from storage_schemas.refs import (
+    Head,
+    list_names,
+    list_tags,
+    list_versions,
+    move_head,
+    read_head,
+    read_manifest,
+    rollback,
+    tag,
+    untag,
+)
 from storage_schemas.store import Store
 
-SCHEMA_VERSION: Final = 1
-NAME_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_PUBLISH_TRIES: Final = 20
+__all__ = [
+    "Manifest",
+    "ShardEntry",
+    "check_name",
+    "commit",
+    "diff",
+    "index_key",
+    "list_names",
+    "list_tags",
+    "list_versions",
+    "local_shards",
+    "publish",
+    "read_catalogue",
+    "read_manifest",
+    "read_packed",
+    "rollback",
+    "tag",
+    "untag",
+    "verify",
+]
+TRANSFERS: Final = 8
+"""Shards that are read or fetched side by side."""
+_TRIES: Final = 40
+Advance = Callable[[int], None]
+"""Told of bytes as they are done; called from several threads."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShardEntry:
-    """One shard: where it lies, what it holds, and how to recognise its bytes."""
-
-    key: str
-    sha256: str
-    size_bytes: int
-    clip_ids: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Manifest:
-    """One immutable version of a data set, or the index of a packed one (version 0)."""
-
-    name: str
-    version: int
-    """1, 2, ...; 0 for packed shards that are not published."""
-    parent: str
-    """Digest of the manifest before, empty for the first."""
-    created: str
-    """UTC, ISO 8601; empty for packed shards, whose index depends on content alone."""
-    splits: Mapping[str, int]
-    """Clips per split."""
-    shards: tuple[ShardEntry, ...]
-    schema: int = SCHEMA_VERSION
-
-    def __post_init__(self) -> None:
-        """Check the name and the schema."""
-        check_name(self.name)
-        if self.schema != SCHEMA_VERSION:
-            raise ValueError(
-                f"manifest of {self.name} has schema {self.schema}, this reader knows "
-                f"{SCHEMA_VERSION}; read it with a newer isa4d"
-            )
-
-    @property
-    def num_clips(self) -> int:
-        """Clips over all shards."""
-        return sum(len(shard.clip_ids) for shard in self.shards)
-
-    def to_json(self) -> bytes:
-        """UTF-8 JSON with sorted names: the same manifest gives the same bytes."""
-        return json.dumps(asdict(self), sort_keys=True, indent=1).encode()
-
-    @classmethod
-    def from_json(cls, data: bytes) -> "Manifest":
-        """Read a manifest.
-
-        Raises:
-            ValueError: If the bytes are no manifest.
-        """
-        try:
-            content: dict[str, Any] = json.loads(data)
-            shards = [
-                ShardEntry(**{**shard, "clip_ids": tuple(shard["clip_ids"])})
-                for shard in content.pop("shards")
-            ]
-            return cls(shards=tuple(shards), **content)
-        except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"not a manifest: {error}") from error
-
-
-def check_name(name: str) -> None:
-    """Raise if a data set cannot bear this name."""
-    if not NAME_PATTERN.fullmatch(name):
-        raise ValueError(f"name must be lower-case letters, digits, - and _, got {name!r}")
-
-
-def index_key(name: str) -> str:
-    """Where `pack` states what it packed; the shards lie beside it."""
-    return f"shards/{name}/index.json"
-
-
-def read_packed(store: Store, name: str) -> Manifest:
-    """What `pack` made under this name.
-
-    Raises:
-        ValueError: Nothing complete is packed there.
-    """
-    try:
-        return Manifest.from_json(store.read(index_key(name)))
-    except FileNotFoundError:
-        raise ValueError(f"no packed shards named {name!r}; run `isa4d pack` first") from None
-
-
-def publish(store: Store, name: str, packed: str | None = None) -> Manifest:
+def publish(
+    store: Store, name: str, packed: str | None = None, advance: Advance | None = None
+) -> Manifest:
     """Make the packed shards the next version of a data set.
 
-    Publishing what the newest version already holds changes nothing and returns that version.
+    Publishing what the name already means changes nothing and returns that version. Shards of the
+    version before are neither copied nor read again.
 
     Args:
         store: Holds the packed shards and receives the version.
         name: Of the data set.
         packed: Name under which the shards were packed; None means the same name.
+        advance: Told of the bytes of shards that are ready.
+
+    Raises:
+        ValueError: Nothing is packed there, or the shards are not what their index says.
     """
     check_name(name)
+    store.check_conditional_writes()
     index = read_packed(store, packed or name)
-    shards: list[ShardEntry] = []
-    for shard in index.shards:
-        key = f"versions/objects/{shard.sha256}.tar"
-        if not store.exists(key):
-            store.link(shard.key, key)
-        _verify_shard(store, key, shard)
-        shards.append(
-            ShardEntry(
-                key=key,
-                sha256=shard.sha256,
-                size_bytes=shard.size_bytes,
-                clip_ids=shard.clip_ids,
-            )
-        )
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    for _ in range(_PUBLISH_TRIES):
-        head, etag = _read_head(store, name)
-        newest = _read_object(store, head) if head else None
-        if newest and newest.shards == tuple(shards):
-            return newest
-        manifest = Manifest(
-            name=name,
-            version=newest.version + 1 if newest else 1,
-            parent=head,
-            created=created,
-            splits=index.splits,
-            shards=tuple(shards),
-        )
-        data = manifest.to_json()
-        digest = hashlib.sha256(data).hexdigest()
-        store.put_new(f"versions/objects/{digest}.json", data)
-        moved = json.dumps({"manifest": digest}).encode()
-        key = f"versions/names/{name}.json"
-        if store.cas(key, moved, etag) if etag else store.put_new(key, moved):
-            return manifest
-    raise OSError(f"{name} kept moving while publishing ({_PUBLISH_TRIES} tries); try again")
+    with lease(store, PUBLISH, [shard.sha256 for shard in index.shards]):
+        head = read_head(store, name)
+        before = read_object(store, head.manifest) if head else None
+        table = _gather(store, index.shards, before, advance or _ignore)
+        shards = [replace(s, key=object_key(s.sha256, "tar"), clip_ids=()) for s in index.shards]
+        return commit(store, name, shards, table)
 
 
-def list_names(store: Store) -> list[str]:
-    """Names of all published data sets."""
-    keys = store.list("versions/names/")
-    return [key.removeprefix("versions/names/").removesuffix(".json") for key in keys]
-
-
-def list_versions(store: Store, name: str) -> Iterator[Manifest]:
-    """Versions of a data set, newest first.
+def commit(store: Store, name: str, shards: Sequence[ShardEntry], table: pa.Table) -> Manifest:
+    """Make shards that lie in the store, and the catalogue of their clips, the next version.
 
     Raises:
-        ValueError: There is no such data set.
+        OSError: Others kept publishing under this name.
     """
-    digest, _ = _read_head(store, name)
-    if not digest:
-        known = ", ".join(list_names(store)) or "none"
-        raise ValueError(f"no data set named {name!r} (known: {known}); run `isa4d publish`")
-    while digest:
-        manifest = _read_object(store, digest)
-        yield manifest
-        digest = manifest.parent
+    data = rows.to_parquet(table)
+    catalogue = put_object(store, data, "parquet")
+    manifest = Manifest(
+        name=name,
+        version=1,
+        parent="",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        splits=rows.count(table, "split"),
+        shards=tuple(shards),
+        catalogue=catalogue,
+        licences=rows.count(table, "licence"),
+        made_by=rows.count(table, "made_by"),
+        code=code_version(),
+    )
+    for attempt in range(_TRIES):
+        head = read_head(store, name)
+        if head:
+            current = read_object(store, head.manifest)
+            if [s.sha256 for s in current.shards] == [s.sha256 for s in shards]:
+                return current
+            newest = read_object(store, head.newest)
+            manifest = replace(manifest, version=newest.version + 1, parent=head.newest)
+        digest = put_object(store, manifest.to_json(), "json")
+        removed = head.removed if head else ()
+        if move_head(store, name, head, Head(manifest=digest, newest=digest, removed=removed)):
+            return manifest
+        time.sleep(random.uniform(0.0, 0.02) * min(attempt + 1, 10))
+    raise OSError(f"{name} kept moving while publishing ({_TRIES} tries); try again")
 
 
-def read_manifest(store: Store, reference: str) -> Manifest:
-    """The version that `NAME` (newest) or `NAME@VERSION` (a number) names.
+@cache
+def code_version() -> str:
+    """Version of this package, and the commit of the checkout that it runs from."""
+    version = metadata.version("isa4d")
+    try:
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        answer = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return version
+    return f"{version} {answer.stdout.strip()}"
+
+
+def read_catalogue(store: Store, manifest: Manifest) -> pa.Table:
+    """The table of the clips of a version; one of schema 1 is made from its shards.
 
     Raises:
-        ValueError: There is no such data set or version.
+        ValueError: The catalogue is missing or damaged.
     """
-    name, _, number = reference.partition("@")
-    for manifest in list_versions(store, name):
-        if number in ("", str(manifest.version)):
-            return manifest
-    raise ValueError(f"{name!r} has no version {number!r}; see `isa4d dataset list`")
+    if not manifest.catalogue:
+        return _scan(store, list(enumerate(manifest.shards)), _ignore)
+    key = object_key(manifest.catalogue, "parquet")
+    try:
+        data = store.read(key)
+    except FileNotFoundError:
+        raise ValueError(f"{manifest.reference} lacks {key}; publish it again") from None
+    if hashlib.sha256(data).hexdigest() != manifest.catalogue:
+        raise ValueError(f"{key} holds other bytes than its name says; publish again")
+    return rows.from_parquet(data)
 
 
-def local_shards(store: Store, manifest: Manifest) -> list[Path]:
-    """The shards of a version as local files, in order (downloaded when remote)."""
-    return [store.local_path(shard.key) for shard in manifest.shards]
+def diff(store: Store, before: str, after: str) -> Difference:
+    """What became of the clips from one version to another, from their catalogues alone."""
+    tables = [read_catalogue(store, read_manifest(store, which)) for which in (before, after)]
+    return rows.compare(tables[0], tables[1])
 
 
-def verify(store: Store, manifest: Manifest) -> None:
-    """Read every byte of a version again.
+def local_shards(store: Store, manifest: Manifest, advance: Advance | None = None) -> list[Path]:
+    """The shards of a version as local files, in order; downloads are kept until the process ends.
+
+    Raises:
+        OSError: The cache of shards is too small for the version.
+    """
+
+    def fetch(shard: ShardEntry) -> Path:
+        path = store.local_path(shard.key, shard.sha256, keep=True)
+        (advance or _ignore)(shard.size_bytes)
+        return path
+
+    with ThreadPoolExecutor(TRANSFERS) as pool:
+        return list(pool.map(fetch, manifest.shards))
+
+
+def verify(store: Store, manifest: Manifest, advance: Advance | None = None) -> None:
+    """Read every byte of a version again, from where it lies.
 
     Raises:
         ValueError: A shard is missing or holds other bytes than the manifest says.
     """
-    for shard in manifest.shards:
-        _verify_shard(store, shard.key, shard)
+
+    def find(shard: ShardEntry) -> str:
+        try:
+            found = store.sha256(shard.key)
+        except FileNotFoundError:
+            found = "nothing"
+        (advance or _ignore)(shard.size_bytes)
+        return "" if found == shard.sha256 else f"{shard.key} must hold {shard.sha256}, got {found}"
+
+    with ThreadPoolExecutor(TRANSFERS) as pool:
+        wrong = [finding for finding in pool.map(find, manifest.shards) if finding]
+    if wrong:
+        raise ValueError(
+            f"{len(wrong)} of {len(manifest.shards)} shards of {manifest.reference} are not as "
+            f"published; {wrong[0]}; pack again and republish"
+        )
+    if manifest.catalogue:
+        listed = len(read_catalogue(store, manifest))
+        if listed != manifest.num_clips:
+            raise ValueError(
+                f"{manifest.reference} states {manifest.num_clips} clips, its catalogue {listed}"
+            )
 
 
-def _verify_shard(store: Store, key: str, shard: ShardEntry) -> None:
+def _gather(
+    store: Store, shards: Sequence[ShardEntry], before: Manifest | None, advance: Advance
+) -> pa.Table:
+    """Bring the shards among the objects and list their clips; known ones are taken as they are."""
+    there = {Path(key).stem for key in store.list(OBJECTS) if key.endswith(".tar")}
+    places = {s.sha256: i for i, s in enumerate(before.shards)} if before else {}
+    known = {places[s.sha256]: i for i, s in enumerate(shards) if s.sha256 in places.keys() & there}
+    fresh = [(i, s) for i, s in enumerate(shards) if i not in known.values()]
+    for i in known.values():
+        advance(shards[i].size_bytes)
+
+    def place(shard: ShardEntry) -> None:
+        if shard.sha256 not in there:
+            store.link(shard.key, object_key(shard.sha256, "tar"))
+
+    with ThreadPoolExecutor(TRANSFERS) as pool:
+        list(pool.map(place, (shard for _, shard in fresh)))
+    parts: list[Parts] = []
+    if before and known:
+        parts.append(rows.known_parts(read_catalogue(store, before), known))
+    return _scan(store, fresh, advance, parts)
+
+
+def _scan(
+    store: Store,
+    shards: Sequence[tuple[int, ShardEntry]],
+    advance: Advance,
+    parts: Sequence[Parts] = (),
+) -> pa.Table:
+    """Read shards that lie among the objects: their bytes are checked and their clips listed."""
+
+    def scan(numbered: tuple[int, ShardEntry]) -> Parts:
+        number, shard = numbered
+        path = _checked_path(store, shard)
+        advance(shard.size_bytes)
+        return rows.scan_shard(path, number)
+
+    with ThreadPoolExecutor(TRANSFERS) as pool:
+        return rows.join_parts([*parts, *pool.map(scan, shards)])
+
+
+def _checked_path(store: Store, shard: ShardEntry) -> Path:
+    key = object_key(shard.sha256, "tar")
     try:
-        with store.local_path(key).open("rb") as file:
+        path = store.local_path(key, shard.sha256)
+        with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
-        found = "nothing"
+        found, path = "nothing", Path()
     if found != shard.sha256:
         raise ValueError(f"{key} must hold {shard.sha256}, got {found}; pack again and republish")
+    return path
 
 
-def _read_head(store: Store, name: str) -> tuple[str, str]:
-    check_name(name)
-    try:
-        data, etag = store.read_tagged(f"versions/names/{name}.json")
-    except FileNotFoundError:
-        return "", ""
-    try:
-        return str(json.loads(data)["manifest"]), etag
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(
-            f"versions/names/{name}.json names no manifest ({error!r}); restore it"
-        ) from error
-
-
-def _read_object(store: Store, digest: str) -> Manifest:
-    data = store.read(f"versions/objects/{digest}.json")
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise ValueError(f"manifest {digest} holds other bytes than its name says")
-    return Manifest.from_json(data)
+def _ignore(num_bytes: int) -> None:
+    """Nobody wants to know."""

@@ -24,11 +24,17 @@ BACKGROUND: Final = "background.mp4"
 BACKGROUND_VALID: Final = "background_valid.npz"
 POINTS: Final = "points.npz"
 DEPTH: Final = "depth.npz"
+FLOW: Final = "flow.npz"
+NORMAL: Final = "normal.npz"
 LATENT: Final = "latent.npz"
 MEMBERS: Final = (
-    CLIP, VIDEO, BODY, CAMERA, MASK, BACKGROUND, BACKGROUND_VALID, POINTS, DEPTH, LATENT,
+    CLIP, VIDEO, BODY, CAMERA, MASK, BACKGROUND, BACKGROUND_VALID, POINTS, DEPTH, FLOW, NORMAL,
+    LATENT,
 )  # fmt: skip
-"""Every member a shard may hold, in shard order; all but the clip or latent record are optional."""
+"""Every member a shard may hold, in shard order. Labels, media and latents of a clip may lie in
+separate shards with the same keys: each has the clip record, the video or the latents."""
+MEDIA: Final = (VIDEO,)
+"""What labelling again never changes."""
 
 END_OF_ARCHIVE: Final = 2 * tarfile.BLOCKSIZE
 
@@ -122,8 +128,10 @@ def _check_end(path: Path, clips: Mapping[str, Mapping[str, MemberSpan]]) -> Non
         if file.read(END_OF_ARCHIVE) != bytes(END_OF_ARCHIVE):
             raise ValueError(f"{path}: no end-of-archive mark, the shard is torn; re-pack it")
     for clip_id, spans in clips.items():
-        if CLIP not in spans and LATENT not in spans:
-            raise ValueError(f"{path}: clip {clip_id} has neither {CLIP} nor {LATENT}; re-pack it")
+        if not {CLIP, VIDEO, LATENT} & spans.keys():
+            raise ValueError(
+                f"{path}: clip {clip_id} has neither {CLIP}, {VIDEO} nor {LATENT}; re-pack it"
+            )
 
 
 def read_members(path: Path, spans: Mapping[str, MemberSpan]) -> dict[str, bytes]:
