@@ -118,7 +118,12 @@ def render(
     Example: isa4d render --count 100000 --size 512x288 --workers 64 --dry-run
     """
     from orchestration.scenes import wished_scenes
-    from pipelines.synthetic.produce import RenderSettings, render_clips, render_shards
+    from pipelines.synthetic.produce import (
+        RenderSettings,
+        render_clips,
+        render_shards,
+        tell_failed_clips,
+    )
     from storage_schemas.store import Store
 
     settings = wished_scenes(
@@ -137,6 +142,8 @@ def render(
         account = render_clips(store, seeds, settings, workers, how)
     else:
         account = render_shards(store, shards, seeds, settings, workers, how, seeds_per_shard)
+        for line in islice(tell_failed_clips(store, shards), TOLD_FAILURES):
+            typer.echo(line, err=True)
     finish_stages(store, [account], as_json)
 
 
@@ -437,20 +444,37 @@ def _write_numbers(result: Mapping[str, Any], out: Path, as_json: bool) -> None:
 def review(
     out: Annotated[Path, typer.Option(help="HTML page to write.")] = Path("review.html"),
     limit: Annotated[int, typer.Option(min=1, help="Most clips on the page.")] = 24,
+    reel: Annotated[Path | None, typer.Option(help="Also an mp4: clips beside labels.")] = None,
+    statistics: Annotated[
+        Path | None, typer.Option(help="Also a page of what rendered clips hold.")
+    ] = None,
+    shards: Annotated[str | None, typer.Option(help="Packed set; None: clips/.")] = None,
     root: Root = "data",
     as_json: Json = False,
 ) -> None:
     """A page with a sheet per labelled clip: body overlay, masks, background, camera, quality.
 
-    Example: isa4d review --root data --out review.html
+    Example: isa4d review --root data --out review.html --reel reel.mp4 --statistics numbers.html
     """
+    from pipelines.reel import write_reel
     from pipelines.report import write_review
+    from pipelines.statistics_page import write_statistics
     from storage_schemas.store import Store
 
-    shown, total = write_review(Store(root), out, limit)
-    finish(
-        f"{total} clips = {shown} shown + {total - shown} not; {out}", {"page": str(out)}, as_json
-    )
+    if reel is not None and reel.suffix != ".mp4":
+        raise ValueError(f"--reel must end in .mp4, got {reel}")
+    store, content = Store(root), {"page": str(out)}
+    shown, total = write_review(store, out, limit, shards)
+    lines = [f"{total} clips = {shown} shown + {total - shown} not; {out}"]
+    if reel is not None:
+        filmed, _ = write_reel(store, reel, shards)
+        lines.append(f"{total} clips = {filmed} filmed + {total - filmed} not; {reel}")
+        content["reel"] = str(reel)
+    if statistics is not None:
+        numbers = write_statistics(store, statistics, shards)
+        lines.append(f"{numbers['clips']} rendered clips measured; {statistics}")
+        content |= {"statistics": str(statistics), "numbers": numbers}
+    finish("\n".join(lines), content, as_json)
 
 
 @app.command()

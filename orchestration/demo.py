@@ -33,6 +33,7 @@ from orchestration.steps import (
     training_shards,
 )
 from pipelines.annotate.clip import annotate_clips, ingested
+from pipelines.clip_files import clip_reader
 from pipelines.direct import clip_window, read_window
 from pipelines.encode import encode_latents
 from pipelines.film import CLIP_FPS, Studio, reconstruct
@@ -52,8 +53,9 @@ from pipelines.synthetic.produce import render_clips
 from pipelines.synthetic.scene import SceneSettings, sample_scene
 from pipelines.video_io import decode_mp4
 from storage_schemas import shards
+from storage_schemas.catalogue import clip_ids
 from storage_schemas.clip import ClipRecord
-from storage_schemas.dataset import publish, read_manifest
+from storage_schemas.dataset import publish, read_catalogue, read_manifest
 from storage_schemas.store import Store
 
 SHIPPED = Path(__file__).parents[1] / "models" / "weights"
@@ -218,7 +220,9 @@ def annotate_step(
     body = BodyModel.load()
     for clip_id in ids:
         if clip_id in labelled:
-            book.sections.append(ClipView(store, clip_id, body).section(f"Clip {clip_id[:8]}"))
+            book.sections.append(
+                ClipView(clip_reader(store, clip_id), body).section(f"Clip {clip_id[:8]}")
+            )
 
 
 def pack_step(store: Store, book: Notebook) -> None:
@@ -323,8 +327,7 @@ def wishes(store: Store, chosen: dict[str, list[str]], studio: Studio) -> dict[s
 def held_out_clips(store: Store) -> list[str]:
     """Synthetic clips that were not trained on, in the order of their ids."""
     found = []
-    manifest = read_manifest(store, NAME)
-    for clip_id in sorted(c for shard in manifest.shards for c in shard.clip_ids):
+    for clip_id in clip_ids(read_catalogue(store, read_manifest(store, NAME))):
         clip = ClipRecord.from_json(store.read(f"clips/{clip_id}/{shards.CLIP}"))
         split = PackSettings(validation_share=0.15, test_share=0.0).split(clip.source_sha256)
         if clip.source == "synthetic" and split != "train":

@@ -25,7 +25,7 @@ def open_clips(store: Store, packed: str | None = None) -> dict[str, ReadMember]
     """
     if packed is None:
         keys = [key for key in store.list("clips/") if key.endswith(f"/{shards.BODY}")]
-        found = {key.split("/")[1]: _file_reader(store, key.rpartition("/")[0]) for key in keys}
+        found = {key.split("/")[1]: clip_reader(store, key.split("/")[1]) for key in keys}
     else:
         paths = [store.local_path(shard.key) for shard in read_packed(store, packed).shards]
         found = {
@@ -49,8 +49,9 @@ def list_members(read: ReadMember) -> list[str]:
     return found[1:]
 
 
-def _file_reader(store: Store, folder: str) -> ReadMember:
-    return lambda member: store.read(f"{folder}/{member}")
+def clip_reader(store: Store, clip_id: str) -> ReadMember:
+    """Reader of one clip under `clips/`."""
+    return lambda member: store.read(f"clips/{clip_id}/{member}")
 
 
 def _span_reader(path: Path, spans: Mapping[str, MemberSpan]) -> ReadMember:

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from models.body.model import BodyModel
 from models.training.metrics import read_metrics
+from pipelines.clip_files import ReadMember, open_clips
 from pipelines.direct import cut_bodies
 from pipelines.page import Figure, Section, Table, metrics_table, picture, render_page, video
 from pipelines.review import (
@@ -24,6 +26,8 @@ from pipelines.review import (
     plot_curves,
 )
 from pipelines.run import Result, read_results
+from pipelines.synthetic.growing_shard import ClipOutcome
+from pipelines.synthetic.produce import read_shard_logs
 from pipelines.synthetic.scene import SceneSettings, sample_scene
 from pipelines.video_io import decode_mp4
 from storage_schemas import shards
@@ -50,11 +54,13 @@ def account_table(store: Store) -> Table:
         results = list(read_results(store, stage))
         if results:
             rows.append((stage, str(len(results)), *_outcomes(results)))
+    for name, log in sorted(read_shard_logs(store).items()):
+        rows.append((f"render to {name}", str(len(log)), *_outcomes(log)))
     header = ("stage", "inputs", "kept", "filtered", "failed")
     return Table(caption="Where every input went", header=header, rows=rows)
 
 
-def _outcomes(results: Sequence[Result]) -> tuple[str, str, str]:
+def _outcomes(results: Sequence[Result] | Sequence[ClipOutcome]) -> tuple[str, str, str]:
     counts = Counter((result.status, result.reason) for result in results)
 
     def tell(status: str) -> str:
@@ -66,18 +72,15 @@ def _outcomes(results: Sequence[Result]) -> tuple[str, str, str]:
 
 
 class ClipView:
-    """One labelled clip of the store, as pictures."""
+    """One labelled clip, as pictures."""
 
-    def __init__(self, store: Store, clip_id: str, body: BodyModel) -> None:
-        self._store, self._clip_id, self._body = store, clip_id, body
+    def __init__(self, read: ReadMember, body: BodyModel) -> None:
+        self._read, self._body = read, body
         self.clip = ClipRecord.from_json(self._read(shards.CLIP))
         self.bodies = BodyTracks.from_npz(self._read(shards.BODY))
         self.camera = CameraTrack.from_npz(self._read(shards.CAMERA))
         self.quality = self._optional("quality.json")
         self.caption = str(self._optional("caption.json").get("caption", self.clip.caption))
-
-    def _read(self, member: str) -> bytes:
-        return self._store.read(f"clips/{self._clip_id}/{member}")
 
     def _optional(self, member: str) -> dict[str, Any]:
         try:
@@ -174,27 +177,30 @@ def film_figures(name: str, conditions: Frames, fps: float) -> list[Figure]:
     return [video(name, conditions, fps), picture(f"{name}, frames in order", strip)]
 
 
-def write_review(store: Store, out: Path, limit: int) -> tuple[int, int]:
+def write_review(store: Store, out: Path, limit: int, packed: str | None = None) -> tuple[int, int]:
     """A page with a section per labelled clip; returns how many are shown and how many there are.
+
+    Args:
+        store: The root.
+        out: HTML file.
+        limit: Most clips on the page.
+        packed: Name of packed shards; None for the clips under `clips/`.
 
     Raises:
         ValueError: If no clip has labels.
     """
-    keys = [key for key in store.list("clips/") if key.endswith(f"/{shards.BODY}")]
-    ids = [key.split("/")[1] for key in keys]
-    if not ids:
-        raise ValueError(f"no labelled clip in {store.root}; run `isa4d annotate` or `render`")
+    clips = open_clips(store, packed)
     body = BodyModel.load()
-    sections = [_section(store, clip_id, body) for clip_id in ids[:limit]]
+    sections = [_section(clip_id, read, body) for clip_id, read in islice(clips.items(), limit)]
     accounts = Section(title="accounts", tables=[account_table(store)])
     out.parent.mkdir(parents=True, exist_ok=True)
-    summary = [f"{len(ids)} labelled clips in {store.root}, {len(sections)} shown"]
+    summary = [f"{len(clips)} labelled clips in {store.root}, {len(sections)} shown"]
     out.write_text(render_page("isa4d review", summary, [accounts, *sections]))
-    return len(sections), len(ids)
+    return len(sections), len(clips)
 
 
-def _section(store: Store, clip_id: str, body: BodyModel) -> Section:
+def _section(clip_id: str, read: ReadMember, body: BodyModel) -> Section:
     try:
-        return ClipView(store, clip_id, body).section(clip_id)
+        return ClipView(read, body).section(clip_id)
     except ValueError as error:
         raise ValueError(f"clip {clip_id}: {error}; make its labels again") from error

@@ -20,6 +20,7 @@ from orchestration.metadata import (
 from orchestration.partitions import footage_batches
 from orchestration.resources import Workspace
 from pipelines.annotate.clip import QUALITY, STEPS, annotate_clips
+from pipelines.clip_files import clip_reader
 from pipelines.ingest.batches import plan_batches, read_batch
 from pipelines.ingest.stage import VERSION, IngestSettings, ingest_sources
 from pipelines.report import ClipView
@@ -147,7 +148,7 @@ def labels(
     scores = [json.loads(store.read(f"clips/{key}/{QUALITY}"))["overall"] for key in kept]
     metadata = show_accounts(accounts)
     if kept:
-        sheet = ClipView(store, kept[0], BodyModel.load()).sheet()
+        sheet = ClipView(clip_reader(store, kept[0]), BodyModel.load()).sheet()
         metadata["sheet"] = show_picture(f"clip {kept[0]}", sheet)
         metadata["median_score"] = float(np.median(scores))
     return dg.MaterializeResult(

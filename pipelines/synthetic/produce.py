@@ -15,8 +15,18 @@ from functools import partial
 from pathlib import Path
 
 from pipelines.pack import PackSettings
-from pipelines.run import Accounting, Item, Rejected, Stage, StageStopped, run_stage, try_again
+from pipelines.run import (
+    Accounting,
+    Item,
+    Rejected,
+    Stage,
+    StageStopped,
+    last_line,
+    run_stage,
+    try_again,
+)
 from pipelines.synthetic.growing_shard import (
+    ClipOutcome,
     GrowingShard,
     ShardLog,
     last_failures,
@@ -215,6 +225,24 @@ def _fingerprint(settings: SceneSettings) -> str:
             value = [(path.relative_to(value).as_posix(), path.stat().st_size) for path in files]
         content[name] = value
     return json.dumps(content, sort_keys=True)
+
+
+def read_shard_logs(store: Store, name: str | None = None) -> dict[str, list[ClipOutcome]]:
+    """What became of every clip rendered straight to shards, by the name of the set."""
+    outcomes: dict[str, list[ClipOutcome]] = {}
+    for key in store.list("shards/" if name is None else f"shards/{name}/"):
+        if key.endswith(".jsonl"):
+            log = ShardLog.parse(store.read(key))[0]
+            outcomes.setdefault(key.split("/")[1], []).extend(log.outcomes)
+    return outcomes
+
+
+def tell_failed_clips(store: Store, name: str) -> Iterator[str]:
+    """One line per clip that failed: the error, and where the rest lies."""
+    for outcome in read_shard_logs(store, name).get(name, []):
+        if outcome.status == "failed":
+            where = f"shards/{name}/*.jsonl"
+            yield f"clip {outcome.clip_id} failed: {last_line(outcome.detail)}; see {where}"
 
 
 def render_shard(

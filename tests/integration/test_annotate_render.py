@@ -5,6 +5,7 @@ import pytest
 from models.body.model import BodyModel
 from orchestration.steps import evaluate_pairs
 from pipelines.annotate.clip import annotate_clips, ingested
+from pipelines.clip_files import clip_reader
 from pipelines.ingest.stage import IngestSettings, ingest
 from pipelines.report import ClipView
 from pipelines.synthetic.produce import render_clips
@@ -47,7 +48,7 @@ def test_errors_against_the_truth_are_small(annotated):
 def test_people_stand_on_the_floor_of_a_resting_camera(annotated):
     """The ladder once called its floorless world metric; bodies then sank 0.8 m into y = 0."""
     store, found, _ = annotated
-    view = ClipView(store, found, BodyModel.load())
+    view = ClipView(clip_reader(store, found), BodyModel.load())
     assert view.camera.kind == "static"
     assert view.camera.is_metric
     assert view.quality["floor_penetration_m"] < 0.1

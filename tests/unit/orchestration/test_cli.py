@@ -88,6 +88,8 @@ WRONG = [
     (f"evaluate labels {NOBODY}={NOBODY}", NOBODY),
     ("evaluate vae --vae nowhere --data x", "no data set named 'x'"),
     ("review", "no labelled clip"),
+    ("review --reel film.gif", r"--reel must end in \.mp4"),
+    ("review --shards nothing", "no packed shards named 'nothing'"),
 ]
 
 
@@ -107,8 +109,8 @@ def test_what_the_user_can_mend_is_one_line(ask, tmp_path, line, message):
 
 @pytest.mark.parametrize(
     "line",
-    ["render --count 0", "render --shards x --seeds-per-shard 0", "render --dry-run --price -1", "render --fps 0",
-      "render --count -1", "render --seed -1", "render --workers -1",
+    ["render --count 0", "render --count -1", "render --seed -1", "render --workers -1",
+     "render --shards x --seeds-per-shard 0", "render --dry-run --price -1", "render --fps 0",
      "train vae_tiny --data x --out r --steps 0", "review --limit 0", "frobnicate", "ingest"],
 )  # fmt: skip
 def test_what_cannot_be_asked_is_a_usage_error(ask, line):
@@ -156,6 +158,22 @@ def test_doctor_counts_add_up_and_only_what_is_needed_fails_it(ask, monkeypatch)
     ending = ask("doctor")
     assert ending.code == 1
     assert "MISS c" in ending.out
+
+
+def test_rendered_shards_are_published_reviewed_filmed_and_counted(ask, tmp_path):
+    line = "render --count 2 --frames 5 --size 64x48 --camera static --shards set --json"
+    (stage,) = json.loads(ask(line).out)["stages"]
+    assert (stage["inputs"], stage["kept"]) == (2, 2)
+    assert ask("publish set").code == 0
+    shown = "review --shards set --out a.html --reel a.mp4 --statistics b.html"
+    ending = ask(shown)
+    assert ending.code == 0, ending.error
+    assert "2 clips = 2 filmed + 0 not" in ending.out
+    assert "render to set" in (tmp_path / "a.html").read_text()
+    assert "digital humans" in (tmp_path / "b.html").read_text()
+    numbers = json.loads(ask(line + " --dry-run --samples 1").out)
+    assert numbers["num_clips"] == 2
+    assert numbers["totals"]["bytes"] > 0
 
 
 # key of the store that is torn, command line, what its one line must say
