@@ -20,6 +20,10 @@ SWING_SHARE = 0.8
 """Part of a step during which its foot is in the air; the rest is double support."""
 HEEL_UP_DEG, TOES_UP_DEG = 42.0, -16.0
 LIFT_M = 0.05
+RUN_HEEL_UP_DEG, RUN_LIFT_M = 75.0, 0.16
+"""A runner's heels fly up behind."""
+IN_AIR_M = 0.05
+"""By so much a foot in the air may fall short of its plan before the pelvis comes down."""
 REACH = 0.998
 """Longest hip to ankle distance as a share of the straight leg."""
 
@@ -106,7 +110,7 @@ def yaw_rotation(yaw: Float[np.ndarray, "*any"]) -> Rotation:
     return Rotation.from_rotvec(np.stack([0 * yaw, yaw, 0 * yaw], axis=-1))
 
 
-def _rolled_ankle(
+def rolled_ankle(
     skeleton: Skeleton, side: int, foothold: np.ndarray, yaw: np.ndarray, pitch: np.ndarray
 ) -> np.ndarray:
     """Ankle of a foot standing on `foothold` (its flat ankle) and rolled about heel or toe joint.
@@ -131,6 +135,7 @@ def plan_feet(
     times_s: Float[np.ndarray, "frames"],
     step_s: float,
     width_m: float,
+    swing_share: float = SWING_SHARE,
 ) -> Feet:
     """Alternate steps along a path: every foothold lies beside the pelvis at its mid-stance.
 
@@ -140,9 +145,11 @@ def plan_feet(
         times_s: Moments to evaluate.
         step_s: Time from one heel strike to that of the other foot.
         width_m: Distance between the tracks of the two feet.
+        swing_share: Part of a step during which a foot is in the air; above 1 it is a run, with
+            both feet in the air for a while.
     """
     cycle = 2.0 * step_s
-    swing = SWING_SHARE * step_s
+    swing = swing_share * step_s
     parts: list[list[np.ndarray]] = []
     for side in (0, 1):
         local = times_s - side * step_s
@@ -152,7 +159,7 @@ def plan_feet(
         here, there = (
             _foothold(skeleton, side, path, middle + shift, width_m) for shift in (-cycle, 0.0)
         )
-        parts.append(_one_foot(skeleton, side, since, swing, cycle, here, there))
+        parts.append(_one_foot(skeleton, side, since, swing, cycle, (here, there)))
     ankles, yaw, pitch, toe_bend, stance = (np.stack(values) for values in zip(*parts, strict=True))
     return Feet(ankles=ankles, yaw=yaw, pitch=pitch, toe_bend=toe_bend, stance=stance)
 
@@ -173,10 +180,11 @@ def _one_foot(
     since: np.ndarray,
     swing: float,
     cycle: float,
-    here: tuple[np.ndarray, np.ndarray],
-    there: tuple[np.ndarray, np.ndarray],
+    footholds: tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
 ) -> list[np.ndarray]:
-    """One foot: in the air from `here` to `there` while since < swing, then standing on `there`."""
+    """One foot: in the air between footholds while since < swing, then standing on the second."""
+    here, there = footholds
+    is_run = swing > cycle / 2
     length = np.linalg.norm(there[0] - here[0], axis=1)
     stride = np.clip(length / 1.2, 0.15, 1.0)  # short steps roll less
     up, down = np.radians(HEEL_UP_DEG) * stride, np.radians(TOES_UP_DEG) * stride
@@ -186,12 +194,17 @@ def _one_foot(
     roll = down * (1.0 - early) + up * late**2
     in_air = since < swing
     pitch = np.where(in_air, up + (down - up) * _smooth(np.clip(s / 0.9, 0.0, 1.0)), roll)
-    start = _rolled_ankle(skeleton, side, here[0], here[1], up)
-    end = _rolled_ankle(skeleton, side, there[0], there[1], down)
+    lift = LIFT_M * (0.4 + 0.6 * stride) * np.sin(np.pi * s**0.6)  # early: toes clear
+    if is_run:
+        flung = np.radians(RUN_HEEL_UP_DEG) * stride * np.sin(np.pi * s**0.7) ** 2
+        pitch = pitch + np.where(in_air, flung, 0.0)
+        lift = lift + RUN_LIFT_M * stride * np.sin(np.pi * s**0.8) ** 2
+    start = rolled_ankle(skeleton, side, here[0], here[1], up)
+    end = rolled_ankle(skeleton, side, there[0], there[1], down)
     ahead = (s - 0.8 * np.sin(2 * np.pi * s) / (2 * np.pi))[:, None]
     moving = start + (end - start) * ahead
-    moving[:, 1] += LIFT_M * (0.4 + 0.6 * stride) * np.sin(np.pi * s**0.6)  # early: toes clear
-    stood = _rolled_ankle(skeleton, side, there[0], there[1], roll)
+    moving[:, 1] += lift
+    stood = rolled_ankle(skeleton, side, there[0], there[1], roll)
     yaw = here[1] + (there[1] - here[1]) * _smooth(s)
     toe_bend = np.where(in_air, -up * np.clip(1.0 - 1.8 * s, 0, 1), -np.maximum(roll, 0.0))
     ankles = np.where(in_air[:, None], moving, stood)
@@ -222,10 +235,11 @@ def reachable_height(
         offset = R_pelvis.apply(skeleton.joints[hip] - skeleton.joints[0])
         away = feet.ankles[side][:, [0, 2]] - (pelvis_xz + offset[:, [0, 2]])
         reach = (REACH * skeleton.leg_m) ** 2 - (away**2).sum(1)
-        limits.append(feet.ankles[side][:, 1] + np.sqrt(np.maximum(reach, 0.01)) - offset[:, 1])
-    limit = np.min(limits, axis=0)
+        limit = feet.ankles[side][:, 1] + np.sqrt(np.maximum(reach, 0.01)) - offset[:, 1]
+        limits.append(limit + IN_AIR_M * (1.0 - feet.stance[side]))
+    lowest = np.min(limits, axis=0)
     width = max(1, round(0.06 * frames_per_s))
-    low = minimum_filter1d(limit, 2 * width + 1, mode="nearest")
+    low = minimum_filter1d(lowest, 2 * width + 1, mode="nearest")
     return gaussian_filter1d(low, width / 3.0, mode="nearest", truncate=3.0)
 
 
@@ -258,8 +272,8 @@ def solve_leg(
     along = to_ankle / distance
     reached = np.clip(distance, abs(a - b) + 0.01, (a + b) * 0.9999)
     R_foot_flat = yaw_rotation(feet.yaw[side])
-    forward = R_pelvis.apply([0.0, 0.0, 1.0]) + R_foot_flat.apply([0.0, 0.0, 1.0])
-    pole = forward - (forward * along).sum(1, keepdims=True) * along
+    to_left = R_pelvis.apply([1.0, 0.0, 0.0]) + R_foot_flat.apply([1.0, 0.0, 0.0])
+    pole = np.cross(along, to_left)  # ahead of a hanging leg, above one that lies ahead
     pole /= np.linalg.norm(pole, axis=1, keepdims=True)
     cosine = np.clip((a * a + reached**2 - b * b) / (2 * a * reached), -1.0, 1.0)
     to_knee = cosine * along + np.sqrt(1 - cosine**2) * pole

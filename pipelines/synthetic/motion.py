@@ -1,4 +1,4 @@
-"""Procedural motions in SMPL axis-angle: walk, turn, wave, squat, dance.
+"""Procedural motions in SMPL axis-angle: whole-body movement, and all motions by name.
 
 Each motion is a pure function of its seed, its times and the body; a person starts at the world
 origin facing +z, feet on the floor y = 0. +x is the person's left. Angles inside are degrees for
@@ -6,164 +6,31 @@ people to read, radians in the result.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
-from einops import rearrange
 from jaxtyping import Float
-from scipy.interpolate import PchipInterpolator
-from scipy.spatial.transform import Rotation
+from scipy.interpolate import CubicHermiteSpline, PchipInterpolator
 
-from pipelines.synthetic.gait import (
-    Feet,
-    Path,
-    Skeleton,
-    plan_feet,
-    planted_feet,
-    reachable_height,
-    solve_leg,
+from pipelines.synthetic import gesture
+from pipelines.synthetic.figure import (
+    Arm,
+    BodyMotion,
+    Reach,
+    Trunk,
+    build_body,
+    columns,
+    drift,
+    keyframed,
+    still_path,
 )
+from pipelines.synthetic.gait import Feet, Path, Skeleton, plan_feet, planted_feet, rolled_ankle
 
-NUM_JOINTS = 24
-SPINE, NECK, HEAD = (3, 6, 9), 12, 15
-COLLARS, SHOULDERS, ELBOWS, WRISTS = (13, 14), (16, 17), (18, 19), (20, 21)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BodyMotion:
-    """One person's pose over the frames; SMPL axis-angle, world frame, metres."""
-
-    global_orient: Float[np.ndarray, "frames 3"]
-    body_pose: Float[np.ndarray, "frames 69"]
-    transl: Float[np.ndarray, "frames 3"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arm:
-    """An arm's pose over the frames, degrees, the same words for both sides."""
-
-    raised: Float[np.ndarray, "frames"]
-    """From the body: 0 hangs down, 90 is level, 170 is up."""
-    ahead: Float[np.ndarray, "frames"]
-    """Plane of the raise: 0 to the side, 90 to the front, negative to the back."""
-    twist: Float[np.ndarray, "frames"]
-    """About the upper arm; negative turns the bent forearm up."""
-    flexed: Float[np.ndarray, "frames"]
-    """Elbow: 0 straight, 140 folded."""
-
-
-def _about(axis: int, degrees: np.ndarray) -> Rotation:
-    rotvec = np.zeros((len(degrees), 3))
-    rotvec[:, axis] = np.radians(degrees)
-    return Rotation.from_rotvec(rotvec)
-
-
-def _arm_rotations(arm: Arm, side: int) -> dict[int, Rotation]:
-    """Local rotations of shoulder and elbow; the right arm is the mirror image of the left."""
-    raised, ahead = np.radians(arm.raised), np.radians(arm.ahead)
-    direction = np.stack(
-        [np.sin(raised) * np.cos(ahead), -np.cos(raised), np.sin(raised) * np.sin(ahead)], 1
-    )
-    axis = np.cross(np.array([1.0, 0.0, 0.0]), direction)
-    length = np.maximum(np.linalg.norm(axis, axis=1, keepdims=True), 1e-9)
-    angle = np.arccos(np.clip(direction[:, :1], -1.0, 1.0))
-    shoulder = Rotation.from_rotvec(axis / length * angle) * _about(0, arm.twist)
-    elbow = _about(1, -arm.flexed)
-    if side == 1:
-        shoulder, elbow = (
-            Rotation.from_rotvec(r.as_rotvec() * np.array([1.0, -1.0, -1.0]))
-            for r in (shoulder, elbow)
-        )
-    return {SHOULDERS[side]: shoulder, ELBOWS[side]: elbow}
-
-
-def assemble(
-    skeleton: Skeleton,
-    pelvis: Float[np.ndarray, "frames 3"],
-    R_pelvis: Rotation,
-    local: dict[int, Rotation],
-) -> BodyMotion:
-    """SMPL parameters from the pelvis joint's place and the joints' local rotations."""
-    frames = len(pelvis)
-    rotvec = np.zeros((frames, NUM_JOINTS, 3))
-    rotvec[:, 0] = R_pelvis.as_rotvec()
-    for joint, rotation in local.items():
-        rotvec[:, joint] = rotation.as_rotvec()
-    return BodyMotion(
-        global_orient=rotvec[:, 0].astype(np.float32),
-        body_pose=rearrange(rotvec[:, 1:], "t j c -> t (j c)").astype(np.float32),
-        transl=(pelvis - skeleton.joints[0]).astype(np.float32),
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trunk:
-    """Pelvis and spine over the frames, degrees; +x left, y up."""
-
-    pelvis: Float[np.ndarray, "frames 3"]
-    """Pitch (forward lean positive), yaw (left positive), roll, on top of the path's yaw."""
-    spine: Float[np.ndarray, "frames 3"]
-    """Pitch, yaw, roll, spread evenly over the three spine joints."""
-    head: Float[np.ndarray, "frames 3"]
-
-
-def _euler(angles: np.ndarray) -> Rotation:
-    return Rotation.from_euler("YXZ", np.radians(angles[:, [1, 0, 2]]))
-
-
-def _body(
-    skeleton: Skeleton,
-    times_s: np.ndarray,
-    path: Path,
-    feet: Feet,
-    trunk: Trunk,
-    arms: tuple[Arm, Arm],
-    lowered_m: np.ndarray,
-    shift_m: np.ndarray,
-) -> BodyMotion:
-    """Put trunk and arms over feet; `shift_m` [frames 2] moves the pelvis (left, ahead)."""
-    place, yaw = path.at(times_s)
-    turned = np.stack([0 * yaw, np.degrees(yaw), 0 * yaw], 1)
-    R_pelvis = _euler(turned) * _euler(trunk.pelvis)
-    left, front = np.stack([np.cos(yaw), -np.sin(yaw)], 1), np.stack([np.sin(yaw), np.cos(yaw)], 1)
-    xz = place + shift_m[:, :1] * left + shift_m[:, 1:] * front
-    rate = 1.0 / max(float(np.median(np.diff(times_s))), 1e-3) if len(times_s) > 1 else 30.0
-    height = reachable_height(skeleton, feet, xz, R_pelvis, rate)
-    height = np.minimum(height, skeleton.standing_m - lowered_m)
-    pelvis = np.stack([xz[:, 0], height, xz[:, 1]], 1)
-    local: dict[int, Rotation] = {}
-    for side in (0, 1):
-        local |= solve_leg(skeleton, side, pelvis, R_pelvis, feet)
-        local |= _arm_rotations(arms[side], side)
-        local[COLLARS[side]] = _about(
-            2, np.clip(arms[side].raised - 60, 0, 90) * (0.18 if side == 0 else -0.18)
-        )
-    for joint in SPINE:
-        local[joint] = _euler(trunk.spine / len(SPINE))
-    local[NECK] = local[HEAD] = _euler(trunk.head / 2)
-    return assemble(skeleton, pelvis, R_pelvis, local)
-
-
-def _still_path() -> Path:
-    return Path(times_s=np.array([-1e4, 1e4]), xz_m=np.zeros((2, 2)), yaw=np.zeros(2))
-
-
-def _columns(*columns: np.ndarray | float | int, like: np.ndarray) -> np.ndarray:
-    return np.stack([np.broadcast_to(c, like.shape) for c in columns], axis=1).astype(float)
-
-
-def _drift(
-    rng: np.random.Generator, times_s: np.ndarray, scale: float | int, period_s: float = 2.5
-) -> np.ndarray:
-    """Slow wandering of about +-scale: life in a figure that stands still."""
-    phase, rate = rng.uniform(0, 2 * np.pi, 3), rng.uniform(0.7, 1.6, 3) / period_s
-    waves = np.sin(2 * np.pi * rate[:, None] * times_s + phase[:, None])
-    return scale * waves.mean(0)
+GRAVITY_M_S2 = 9.81
 
 
 def _curved_path(rng: np.random.Generator, until_s: float, speed: float, turn_deg_s: float) -> Path:
     times = np.arange(-3.0, until_s + 3.0, 0.02)
-    yaw = np.radians(turn_deg_s) * times + np.radians(_drift(rng, times, 5.0, 4.0))
+    yaw = np.radians(turn_deg_s) * times + np.radians(drift(rng, times, 5.0, 4.0))
     step = np.stack([np.sin(yaw), np.cos(yaw)], 1) * speed * 0.02
     xz = np.cumsum(step, axis=0)
     return Path(times_s=times, xz_m=xz - xz[np.searchsorted(times, 0.0)], yaw=yaw)
@@ -180,9 +47,9 @@ def _stepping(
     beat = np.cos(np.pi * (times / step_s - 0.9))  # +1 when the left foot is ahead
     vigour = min(1.0, 0.35 + 0.5 * speed)
     lean = rng.uniform(1.0, 4.0)
-    pelvis = _columns(lean, -5.0 * vigour * beat, 2.0 * np.roll(beat, 0), like=times)
-    spine = _columns(lean * 0.5 - 2.0, 9.0 * vigour * beat, -2.0 * beat, like=times)
-    head = _columns(_drift(rng, times, 4.0), _drift(rng, times, 12.0), 0.0, like=times)
+    pelvis = columns(lean, -5.0 * vigour * beat, 2.0 * np.roll(beat, 0), like=times)
+    spine = columns(lean * 0.5 - 2.0, 9.0 * vigour * beat, -2.0 * beat, like=times)
+    head = columns(drift(rng, times, 4.0), drift(rng, times, 12.0), 0.0, like=times)
     reach, elbow = rng.uniform(16.0, 28.0) * vigour, rng.uniform(12.0, 35.0)
     arms = []
     for sign in (-1.0, 1.0):  # the left arm goes back as the left leg goes ahead
@@ -197,10 +64,10 @@ def _stepping(
             )
         )
     sway = np.cos(np.pi * (times / step_s - 0.4)) * -0.02
-    shift = _columns(sway, 0.0, like=times)
+    shift = columns(sway, 0.0, like=times)
     lowered = np.full_like(times, 0.015)
     trunk = Trunk(pelvis=pelvis, spine=spine, head=head)
-    return _body(skeleton, times, path, feet, trunk, (arms[0], arms[1]), lowered, shift)
+    return build_body(skeleton, times, path, feet, trunk, (arms[0], arms[1]), lowered, shift)
 
 
 def walk(seed: int, times_s: Float[np.ndarray, "frames"], skeleton: Skeleton) -> BodyMotion:
@@ -222,40 +89,147 @@ def turn(seed: int, times_s: Float[np.ndarray, "frames"], skeleton: Skeleton) ->
     )
 
 
-def _hanging_arm(rng: np.random.Generator, times_s: np.ndarray) -> Arm:
-    return Arm(
-        raised=rng.uniform(8.0, 16.0) + _drift(rng, times_s, 3.0),
-        ahead=rng.uniform(0.0, 50.0) + _drift(rng, times_s, 20.0),
-        twist=np.zeros_like(times_s),
-        flexed=rng.uniform(10.0, 30.0) + _drift(rng, times_s, 6.0),
-    )
-
-
-def _idle_trunk(rng: np.random.Generator, times_s: np.ndarray) -> Trunk:
-    def angles(pitch: float | int, yaw: float | int, roll: float | int) -> np.ndarray:
-        waves = (_drift(rng, times_s, scale) for scale in (pitch, yaw, roll))
-        return _columns(*waves, like=times_s)
-
-    return Trunk(pelvis=angles(2, 6, 2), spine=angles(4, 8, 4), head=angles(8, 22, 4))
-
-
-def wave(seed: int, times_s: Float[np.ndarray, "frames"], skeleton: Skeleton) -> BodyMotion:
-    """Stand and wave one raised hand."""
+def run(seed: int, times_s: Float[np.ndarray, "frames"], skeleton: Skeleton) -> BodyMotion:
+    """Run ahead at 2 to 3.4 m/s, both feet in the air between steps."""
     rng = np.random.default_rng(seed)
-    side = int(rng.integers(2))
-    rate = rng.uniform(1.2, 2.2)
-    arm = Arm(
-        raised=rng.uniform(70.0, 105.0) + _drift(rng, times_s, 6.0),
-        ahead=rng.uniform(0.0, 35.0) + _drift(rng, times_s, 5.0),
-        twist=np.full_like(times_s, -rng.uniform(70.0, 90.0)),
-        flexed=rng.uniform(60.0, 85.0) + 28.0 * np.sin(2 * np.pi * rate * times_s),
+    speed = float(rng.uniform(2.0, 3.4)) * skeleton.leg_m / 0.82
+    turn = float(rng.choice([0.0, rng.uniform(-20, 20)]))
+    path = _curved_path(rng, float(times_s.max()), speed, turn)
+    step_s, share = float(rng.uniform(0.33, 0.38)), 1.4
+    times = times_s + rng.uniform(0.0, 2 * step_s)
+    path = Path(times_s=path.times_s + (times - times_s)[0], xz_m=path.xz_m, yaw=path.yaw)
+    feet = plan_feet(skeleton, path, times, step_s, float(rng.uniform(0.06, 0.12)), share)
+    beat = np.cos(np.pi * (times / step_s - 1.25))  # +1 when the left foot is ahead
+    lean = rng.uniform(6.0, 12.0)
+    trunk = Trunk(
+        pelvis=columns(lean, -7.0 * beat, 0.0, like=times),
+        spine=columns(2.0, 16.0 * beat, 0.0, like=times),
+        head=columns(
+            drift(rng, times, 3.0) - lean, drift(rng, times, 8.0) - 6 * beat, 0, like=times
+        ),
     )
-    arms = [_hanging_arm(rng, times_s), _hanging_arm(rng, times_s)]
-    arms[side] = arm
+    elbow, reach = rng.uniform(80.0, 105.0), rng.uniform(32.0, 48.0)
+    arms = []
+    for sign in (-1.0, 1.0):
+        swing, side = sign * beat * reach - 6.0, rng.uniform(10.0, 16.0)
+        arms.append(
+            Arm(
+                raised=np.hypot(swing, side),
+                ahead=np.degrees(np.arctan2(swing, side)),
+                twist=np.full_like(times, 12.0),
+                flexed=elbow + 0.3 * swing,
+            )
+        )
+    # highest in the middle of the flight, which ends when the foot that was in the air lands
+    flight = (times / step_s - share + 0.5 * (share - 1.0)) % 1.0
+    lowered = 0.04 - 0.03 * np.cos(2 * np.pi * flight)
+    still = columns(0.0, 0.0, like=times)
+    return build_body(skeleton, times, path, feet, trunk, (arms[0], arms[1]), lowered, still)
+
+
+def jump(seed: int, times_s: Float[np.ndarray, "frames"], skeleton: Skeleton) -> BodyMotion:
+    """Crouch, jump with swinging arms, land and stand, again and again, on the spot or ahead."""
+    rng = np.random.default_rng(seed)
+    rise = float(rng.uniform(0.1, 0.38))
+    ahead = float(rng.choice([0.0, rng.uniform(0.2, 0.7)]))
+    crouch = float(rng.uniform(0.22, 0.38)) * skeleton.leg_m
+    toes_deg, toes_up = 48.0, 0.08
+    flight = 2 * np.sqrt(2 * rise / GRAVITY_M_S2)
+    leaves = 0.75
+    lands, ends = leaves + flight, leaves + flight + 0.9
+    times = times_s + rng.uniform(0.0, ends)
+    index = np.floor(times / ends)
+    since = times - index * ends
+    speed = GRAVITY_M_S2 * flight / 2
+    knots = np.array([0.0, 0.12, 0.5, leaves, lands, lands + 0.22, lands + 0.7, ends])
+    heights = np.array([0.0, 0.0, -crouch, toes_up, toes_up, -0.75 * crouch, 0.0, 0.0])
+    slopes = np.array([0.0, 0.0, 0.0, speed, -speed, 0.0, 0.0, 0.0])
+    height = CubicHermiteSpline(knots, heights, slopes)(since)
+    in_air = (since > leaves) & (since < lands)
+    share = np.clip((since - leaves) / flight, 0.0, 1.0)
+    ballistic = 0.5 * GRAVITY_M_S2 * flight**2 * share * (1.0 - share)
+    pitch = np.radians(toes_deg) * np.interp(
+        since, [leaves - 0.16, leaves, lands, lands + 0.1], [0.0, 1.0, 0.75, 0.0]
+    )
+    moved = (index + share) * ahead
+    depth = np.clip(-height / crouch, 0.0, 1.0)
+    width, lifted = float(rng.uniform(0.2, 0.32)), 0.25 * rise * np.sin(np.pi * share) ** 2
+    feet = _jumping_feet(skeleton, width, pitch, ballistic + np.where(in_air, lifted, 0.0), moved)
+    flung = np.interp(
+        since, [0, 0.15, 0.5, leaves + 0.1, lands, lands + 0.5], [0, 0, -1, 1, 0.55, 0]
+    )
+    top = float(rng.uniform(80.0, 165.0))
+    swing = np.where(flung < 0, 45.0 * flung, top * flung)
+    side = float(rng.uniform(9.0, 14.0))
+    arm = Arm(
+        raised=np.hypot(np.abs(swing), side),
+        ahead=np.degrees(np.arctan2(swing, side)),
+        twist=np.zeros_like(times),
+        flexed=18.0 + 25.0 * np.clip(flung, 0, 1) * (1 - np.clip(flung, 0, 1)) * 4,
+    )
+    trunk = Trunk(
+        pelvis=columns(38.0 * depth, 0.0, 0.0, like=times),
+        spine=columns(4.0 * depth - 4.0 * in_air, drift(rng, times, 2.0), 0.0, like=times),
+        head=columns(-16.0 * depth, drift(rng, times, 8.0), 0.0, like=times),
+    )
+    shift = columns(0.0, moved - 0.16 * depth * crouch, like=times)
+    lowered = 0.01 - height
+    return build_body(skeleton, times, still_path(), feet, trunk, (arm, arm), lowered, shift)
+
+
+def _jumping_feet(
+    skeleton: Skeleton, width_m: float, pitch: np.ndarray, up_m: np.ndarray, ahead_m: np.ndarray
+) -> Feet:
+    """Both feet side by side, rolled over the toes, lifted and moved ahead."""
+    flat = planted_feet(skeleton, len(pitch), width_m, 8.0)
+    ankles = np.stack(
+        [rolled_ankle(skeleton, s, flat.ankles[s], flat.yaw[s], pitch) for s in (0, 1)]
+    )
+    ankles = ankles + np.stack([0 * up_m, up_m, ahead_m], axis=-1)
+    both = np.stack([pitch, pitch])
+    is_down = np.stack([up_m, up_m]) <= 0
+    return Feet(
+        ankles=ankles, yaw=flat.yaw, pitch=both, toe_bend=np.where(is_down, -both, -0.4 * both),
+        stance=is_down.astype(float),
+    )  # fmt: skip
+
+
+def sit(seed: int, times_s: Float[np.ndarray, "frames"], skeleton: Skeleton) -> BodyMotion:
+    """Sit down on the floor with the knees up, rest and look about, stand up; again and again."""
+    rng = np.random.default_rng(seed)
+    stay, slow = float(rng.uniform(1.5, 4.0)), float(rng.uniform(0.9, 1.3))
+    knots = np.cumsum([0.0, 0.6, 1.5 * slow, stay, 1.5 * slow, 0.6])
+    since = (times_s + rng.uniform(0.0, knots[-1])) % knots[-1]
+    share = np.asarray(PchipInterpolator(knots, [0.0, 0.0, 1.0, 1.0, 0.0, 0.0])(since))
+    down = share * share * (3.0 - 2.0 * share)
+    far = float(rng.uniform(0.6, 0.68)) * skeleton.leg_m
+    seat_m = 0.118 * skeleton.leg_m / 0.82
+    crouched = np.sin(np.pi * np.clip(share, 0.0, 1.0)) ** 2
+    trunk = Trunk(
+        pelvis=columns(-14.0 * down + 46.0 * crouched, 0.0, 0.0, like=times_s),
+        spine=columns(
+            34.0 * down, drift(rng, times_s, 7.0), drift(rng, times_s, 3.0), like=times_s
+        ),
+        head=columns(
+            drift(rng, times_s, 7.0) - 14 * down, drift(rng, times_s, 24.0), 0, like=times_s
+        ),
+    )
+    hugs = rng.random() < 0.5
+    rests = (0.3, -0.27, 0.8) if hugs else (0.34, -0.62, -0.36)
+    hangs, ahead = np.array([0.42, -0.86, 0.12]), np.array([0.3, -0.35, 0.75])
+    wrist = _between(hangs, np.array(rests), down)
+    wrist = wrist + crouched[:, None] * (ahead - wrist) * (1.0 if hugs else 0.55)
+    elbow = np.broadcast_to([0.7, -0.6, -0.6] if hugs else [0.5, 0.2, -1.0], wrist.shape)
+    bent = down * (10.0 if hugs else 55.0)
+    arm = Reach(wrist=wrist, elbow=elbow, bent=bent)
     feet = planted_feet(skeleton, len(times_s), float(rng.uniform(0.2, 0.34)), 8.0)
-    shift = _columns(_drift(rng, times_s, 0.04), _drift(rng, times_s, 0.02), like=times_s)
-    trunk, lowered = _idle_trunk(rng, times_s), np.full_like(times_s, 0.01)
-    return _body(skeleton, times_s, _still_path(), feet, trunk, (arms[0], arms[1]), lowered, shift)
+    shift = columns(0.0, -far * down - 0.1 * crouched * far, like=times_s)
+    lowered = 0.01 + (skeleton.standing_m - seat_m - 0.01) * down
+    return build_body(skeleton, times_s, still_path(), feet, trunk, (arm, arm), lowered, shift)
+
+
+def _between(a: np.ndarray, b: np.ndarray, share: np.ndarray) -> np.ndarray:
+    return a + (b - a) * share[:, None]
 
 
 def squat(seed: int, times_s: Float[np.ndarray, "frames"], skeleton: Skeleton) -> BodyMotion:
@@ -271,30 +245,14 @@ def squat(seed: int, times_s: Float[np.ndarray, "frames"], skeleton: Skeleton) -
         flexed=15.0 + rng.uniform(0.0, 50.0) * depth,
     )
     trunk = Trunk(
-        pelvis=_columns(38.0 * depth, 0.0, 0.0, like=times_s),
-        spine=_columns(-8.0 * depth, _drift(rng, times_s, 3.0), 0.0, like=times_s),
-        head=_columns(-14.0 * depth, _drift(rng, times_s, 10.0), 0.0, like=times_s),
+        pelvis=columns(38.0 * depth, 0.0, 0.0, like=times_s),
+        spine=columns(-8.0 * depth, drift(rng, times_s, 3.0), 0.0, like=times_s),
+        head=columns(-14.0 * depth, drift(rng, times_s, 10.0), 0.0, like=times_s),
     )
     feet = planted_feet(skeleton, len(times_s), float(rng.uniform(0.3, 0.45)), 14.0)
-    shift = _columns(0.0, -0.22 * depth * far, like=times_s)
+    shift = columns(0.0, -0.22 * depth * far, like=times_s)
     lowered = 0.01 + far * depth
-    return _body(skeleton, times_s, _still_path(), feet, trunk, (arm, arm), lowered, shift)
-
-
-def _keyframed(
-    rng: np.random.Generator,
-    times_s: np.ndarray,
-    low: float | int,
-    high: float | int,
-    beat_s: float,
-) -> np.ndarray:
-    """Smooth curve through random values in [low, high], one per beat, without overshoot."""
-    first, last = np.floor(times_s.min() / beat_s) - 1, np.ceil(times_s.max() / beat_s) + 1
-    knots = np.arange(first, last + 1)
-    # drawn by beat number, so that a later start of the same motion shows the same dance
-    key = int(rng.integers(2**31))
-    values = [np.random.default_rng((key, int(k) + 10**6)).uniform(low, high) for k in knots]
-    return np.asarray(PchipInterpolator(knots * beat_s, np.array(values))(times_s))
+    return build_body(skeleton, times_s, still_path(), feet, trunk, (arm, arm), lowered, shift)
 
 
 def dance(seed: int, times_s: Float[np.ndarray, "frames"], skeleton: Skeleton) -> BodyMotion:
@@ -303,7 +261,7 @@ def dance(seed: int, times_s: Float[np.ndarray, "frames"], skeleton: Skeleton) -
     beat = float(rng.uniform(0.45, 0.85))
 
     def curve(low: float | int, high: float | int) -> np.ndarray:
-        return _keyframed(rng, times_s, low, high, beat)
+        return keyframed(rng, times_s, low, high, beat)
 
     arms = [
         Arm(
@@ -315,20 +273,32 @@ def dance(seed: int, times_s: Float[np.ndarray, "frames"], skeleton: Skeleton) -
         for _ in range(2)
     ]
     trunk = Trunk(
-        pelvis=_columns(curve(-4, 14), curve(-18, 18), curve(-7, 7), like=times_s),
-        spine=_columns(curve(-10, 16), curve(-25, 25), curve(-14, 14), like=times_s),
-        head=_columns(curve(-12, 18), curve(-35, 35), curve(-10, 10), like=times_s),
+        pelvis=columns(curve(-4, 14), curve(-18, 18), curve(-7, 7), like=times_s),
+        spine=columns(curve(-10, 16), curve(-25, 25), curve(-14, 14), like=times_s),
+        head=columns(curve(-12, 18), curve(-35, 35), curve(-10, 10), like=times_s),
     )
     feet = planted_feet(skeleton, len(times_s), float(rng.uniform(0.24, 0.5)), 12.0)
-    shift = _columns(curve(-0.09, 0.09), curve(-0.04, 0.05), like=times_s)
+    shift = columns(curve(-0.09, 0.09), curve(-0.04, 0.05), like=times_s)
     lowered = curve(0.01, 0.17)
-    return _body(skeleton, times_s, _still_path(), feet, trunk, (arms[0], arms[1]), lowered, shift)
+    return build_body(
+        skeleton, times_s, still_path(), feet, trunk, (arms[0], arms[1]), lowered, shift
+    )
 
 
 MOTIONS: dict[str, Callable[[int, np.ndarray, Skeleton], BodyMotion]] = {
     "walk": walk,
+    "run": run,
     "turn": turn,
-    "wave": wave,
+    "jump": jump,
     "squat": squat,
+    "sit": sit,
     "dance": dance,
+    "wave": gesture.wave,
+    "point": gesture.point,
+    "clap": gesture.clap,
+    "stretch": gesture.stretch,
+    "reach": gesture.reach,
+    "bow": gesture.bow,
+    "kick": gesture.kick,
+    "box": gesture.box,
 }

@@ -15,9 +15,9 @@ from scipy.spatial.transform import Rotation
 from pipelines.synthetic.amass import R_Y_UP, SmplRecording, read_amass
 from pipelines.synthetic.amc import read_amc
 from pipelines.synthetic.bvh import Recording, read_bvh
+from pipelines.synthetic.figure import BodyMotion, assemble
 from pipelines.synthetic.gait import Skeleton
 from pipelines.synthetic.ground import Pose, floor_m, ground
-from pipelines.synthetic.motion import BodyMotion, assemble
 from storage_schemas.conventions import SMPL_PARENTS
 
 ALIASES = {

@@ -16,7 +16,7 @@ from pipelines.synthetic.motion import MOTIONS, BodyMotion
 
 FPS = 30.0
 TIMES_S = 0.7 + np.arange(60) / FPS
-PLANTED = ("wave", "squat", "dance")
+PLANTED = ("wave", "squat", "dance", "sit", "clap", "reach", "bow", "box")
 DRIFT_M = 0.006
 """How far a sole point may move over the floor in the whole of a contact."""
 
@@ -78,3 +78,14 @@ def test_steps_keep_one_foot_down_and_contacts_do_not_drift(kind):
                 over_floor = points[span, point][1:-1, [0, 2]]
                 assert len(over_floor) < 2 or np.ptp(over_floor, axis=0).max() < DRIFT_M
         assert points[..., 1][contact].max() < CONTACT_HEIGHT_M
+
+
+@pytest.mark.parametrize("kind", ["run", "jump"])
+def test_nothing_is_in_contact_in_flight_and_something_between_flights(kind):
+    for seed in range(3):
+        points = _soles(MOTIONS[kind](seed, np.arange(0.0, 4.0, 1 / 60), _skeleton()))
+        contact = foot_contact(points, 60.0)
+        lowest = points[..., 1].min(1)
+        assert not contact[lowest > CONTACT_HEIGHT_M].any()
+        assert (lowest > 0.03).mean() > 0.05
+        assert contact.any(1).mean() > 0.25

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from models.body.model import BodyModel, PosedBody
-from pipelines.synthetic.gait import LEGS, Path, Skeleton, plan_feet
+from pipelines.synthetic.gait import Path, Skeleton, plan_feet
 from pipelines.synthetic.motion import MOTIONS, BodyMotion
 
 FPS = 24
+FLYING = ("run", "jump")
 TIMES_S = 1.0 + np.arange(36) / FPS
 
 
@@ -39,10 +40,13 @@ def test_feet_neither_sink_nor_float(kind):
         posed = _posed(MOTIONS[kind](seed, TIMES_S, _skeleton(shape)), shape)
         lowest = posed.vertices[..., 1].amin(1)
         assert lowest.min() > -0.02  # penetration
-        assert lowest.max() < 0.02  # one foot always carries
+        if kind in FLYING:
+            assert lowest.max() > 0.03
+        else:
+            assert lowest.max() < 0.02  # one foot always carries
 
 
-@pytest.mark.parametrize("kind", ["walk", "turn", "dance"])
+@pytest.mark.parametrize("kind", MOTIONS)
 def test_the_part_of_the_foot_on_the_floor_does_not_skate(kind):
     for seed in range(2):
         posed = _posed(MOTIONS[kind](seed, TIMES_S, _skeleton(0)), 0)
@@ -53,16 +57,34 @@ def test_the_part_of_the_foot_on_the_floor_does_not_skate(kind):
 
 
 @pytest.mark.parametrize("kind", MOTIONS)
+def test_nothing_of_the_body_is_in_the_floor(kind):
+    times = np.arange(0.0, 9.0, 0.2)
+    for seed in (0, 1):
+        motion = MOTIONS[kind](seed, times, _skeleton(0))
+        values = (torch.as_tensor(v) for v in vars(motion).values())
+        spread = _body().subset(_body().surface_points(600))
+        vertices = spread.pose(torch.as_tensor(_betas(0)), *values).vertices
+        assert vertices[..., 1].min() > -0.025
+
+
+def test_sitting_comes_down_to_the_floor():
+    joints = _posed(MOTIONS["sit"](0, np.arange(0.0, 9.0, 0.1), _skeleton(0)), 0).joints
+    assert joints[:, 0, 1].min() < 0.15
+    assert joints[:, 0, 1].max() > 0.8
+
+
+@pytest.mark.parametrize("kind", MOTIONS)
 def test_knees_and_elbows_bend_the_right_way(kind):
     for seed in range(2):
         motion = MOTIONS[kind](seed, TIMES_S, _skeleton(0))
-        joints = _posed(motion, 0).joints.numpy()
-        for hip, knee, ankle, foot in LEGS:
-            toes = joints[:, foot] - joints[:, ankle]
-            middle = 0.5 * (joints[:, hip] + joints[:, ankle])
-            assert ((joints[:, knee] - middle) * toes).sum(-1).min() > -0.01
         pose = motion.body_pose.reshape(-1, 23, 3)
-        assert pose[:, 17, 1].max() <= 0 <= pose[:, 18, 1].min()  # left and right elbow
+        knees = pose[:, 3:5]
+        assert knees[..., 0].min() > -0.14  # to the back; the rest pose is bent by -0.13
+        assert np.abs(knees[..., 1:]).max() < 0.3  # and hardly aside
+        assert pose[:, 17, 1].max() <= 0.01  # left elbow
+        assert pose[:, 18, 1].min() >= -0.01  # right elbow
+        elbows_deg = np.degrees(np.linalg.norm(pose[:, 17:19], axis=-1))
+        assert elbows_deg.max() < 155
 
 
 @pytest.mark.parametrize("kind", MOTIONS)
@@ -71,7 +93,7 @@ def test_motion_is_smooth_and_a_pure_function_of_its_times(kind):
     for name in ("global_orient", "body_pose", "transl"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
     joints = _posed(first, 0).joints.numpy()
-    assert np.linalg.norm(np.diff(joints, axis=0), axis=-1).max() < 0.35  # 8 m/s
+    assert np.linalg.norm(np.diff(joints, axis=0), axis=-1).max() < 0.42  # 10 m/s
 
 
 def test_walk_goes_where_it_faces_and_arms_swing_against_legs():
