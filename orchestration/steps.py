@@ -30,15 +30,16 @@ from storage_schemas.clip import CLIP_ID_PATTERN
 from storage_schemas.mask import MaskTrack
 from storage_schemas.store import Store
 
+TRAINING_CAMERAS = ("static", "orbit", "truck", "dolly", "crane", "pan", "follow", "hand_held")
 Wish = tuple[str, str, str, bool]
 """Reference, motion, camera, whether the motion's background is given."""
 
 
 def training_scenes(size_px: int, num_frames: int, most_people: int) -> SceneSettings:
-    """Scenes to train on: figures that fill the frame, seen by a resting or moving camera."""
+    """Scenes to train on: figures that fill the frame, under cameras that keep them large."""
     return SceneSettings(
         width=size_px, height=size_px, num_frames=num_frames, num_people=(1, most_people),
-        framing="fill", camera_kinds=("static", "orbit", "dolly"),
+        framing="fill", camera_kinds=TRAINING_CAMERAS,
     )  # fmt: skip
 
 

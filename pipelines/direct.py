@@ -1,7 +1,7 @@
 """Directing: what a user asks for (reference, motion, camera, background) becomes a Shot.
 
 Each wish is a clip of the store, a file, or a word: a reference is a clip or a picture, a motion
-is a clip, a BVH file or a procedural gait, a camera is `clip`, `static` or `orbit`.
+is a clip, a BVH file or a procedural gait, a camera is `clip` or one of CAMERA_KINDS.
 """
 
 from dataclasses import dataclass, replace
@@ -21,7 +21,8 @@ from pipelines.annotate.camera import assumed_intrinsics
 from pipelines.annotate.people import detect_people_with_report
 from pipelines.annotate.tracking import TrackingSettings
 from pipelines.synthetic.bvh import read_bvh
-from pipelines.synthetic.camera_path import CameraSpec, camera_path
+from pipelines.synthetic.camera_path import camera_path
+from pipelines.synthetic.camera_program import CAMERA_KINDS, named_camera
 from pipelines.synthetic.gait import Skeleton
 from pipelines.synthetic.motion import MOTIONS, BodyMotion
 from pipelines.synthetic.retarget import retarget
@@ -32,9 +33,8 @@ from storage_schemas.camera import CameraTrack
 from storage_schemas.clip import ClipRecord
 from storage_schemas.store import Store
 
-CAMERAS = ("clip", "static", "orbit")
+CAMERAS = ("clip", *CAMERA_KINDS)
 CAMERA_FOV_DEG = 40.0
-ORBIT_ARC_DEG = 40.0
 LARGEST_PICTURE_PX = 50_000_000
 OUTLINE_POINTS = 200
 
@@ -216,19 +216,18 @@ def make_camera(
     """A camera that keeps the people in frame.
 
     Args:
-        kind: `static` or `orbit`.
+        kind: One of CAMERA_KINDS.
         bodies: Whom to film.
         body: Their body model.
         settings: Size of the picture and how much of it people fill.
         fps: Frames per second.
     """
-    spec = CameraSpec(
-        kind=kind,
+    spec = named_camera(
+        kind,
         fov_deg=CAMERA_FOV_DEG,
         azimuth_deg=_facing_deg(bodies),
         elevation_deg=8.0,
         fill=settings.people_fill,
-        arc_deg=ORBIT_ARC_DEG if kind == "orbit" else 0.0,
     )
     sampled = body.subset(body.surface_points(OUTLINE_POINTS))
     posed = _pose(sampled, bodies).vertices.numpy()

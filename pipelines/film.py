@@ -78,7 +78,7 @@ def compose(
         studio: The models it is for.
         reference: Who.
         motion: Does what; its people take the reference's shapes.
-        camera: `clip` (the motion's own), `static` or `orbit`.
+        camera: `clip` (the motion's own) or one of CAMERA_KINDS.
         with_background: Whether the motion's background is given to the model.
         settings: Seed, steps, guidance.
 
@@ -93,7 +93,7 @@ def compose(
     if camera != "clip":
         track = make_camera(camera, bodies, studio.body, studio.recipe.clips, CLIP_FPS)
     if track is None:
-        raise ValueError("this motion has no camera of its own; choose static or orbit")
+        raise ValueError(f"this motion has no camera of its own; choose one of {CAMERAS[1:]}")
     if with_background and (motion.background is None or camera != "clip"):
         raise ValueError("a background belongs to its own camera; use a clip and camera=clip")
     embedding = None

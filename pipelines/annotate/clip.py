@@ -149,7 +149,7 @@ class MeasureQuality:
             background_valid=BackgroundValid.from_npz(folder.read(shards.BACKGROUND_VALID)),
         )
         quality = measure_quality(bodies, camera, evidence, self.body, folder.clip.fps)
-        caption = write_caption(camera, len(bodies.person_id))
+        caption = write_caption(camera, bodies, folder.clip.fps)
         return {
             QUALITY: json.dumps(quality, sort_keys=True).encode(),
             CAPTION: json.dumps({"caption": caption}).encode(),

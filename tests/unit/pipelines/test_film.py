@@ -55,8 +55,8 @@ def test_the_record_of_a_film_makes_it_again(studio, tmp_path):
 # camera, background, what is said
 @pytest.mark.parametrize(
     ("camera", "background", "message"),
-    [("clip", False, "choose static or orbit"), ("static", True, "background belongs"),
-     ("crane", False, "must be one of")],
+    [("clip", False, "choose one of"), ("static", True, "background belongs"),
+     ("drone", False, "must be one of")],
 )  # fmt: skip
 def test_a_wish_that_contradicts_itself_is_refused(studio, camera, background, message):
     with pytest.raises(ValueError, match=message):

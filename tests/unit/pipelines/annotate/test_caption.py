@@ -1,47 +1,37 @@
-"""Words agree with the geometry of the camera."""
+"""A caption counts people and says what the camera does."""
 
 import numpy as np
 import pytest
-from scipy.spatial.transform import Rotation
 
-from pipelines.annotate.caption import describe_camera, write_caption
+from pipelines.annotate.caption import write_caption
+from storage_schemas.body import BodyTracks
 from storage_schemas.camera import CameraTrack
 
 
-def track(kind, rotvec_deg=(0, 0, 0), centre_m=(0, 0, 0)):
-    """Last pose: the world turned by the vector in camera axes, camera at `centre_m` of frame 0."""
-    T = np.tile(np.eye(4), (2, 1, 1))
-    T[1, :3, :3] = Rotation.from_rotvec(rotvec_deg, degrees=True).as_matrix()
-    T[1, :3, 3] = -T[1, :3, :3] @ np.array(centre_m)
-    K = np.tile(np.diag([100.0, 100.0, 1.0]), (2, 1, 1))
-    return CameraTrack(K=K, T_camera_world=T, kind=kind, is_metric=False, source="test")
+def bodies(people: int, frames: int = 2) -> BodyTracks:
+    return BodyTracks(
+        person_id=np.arange(people),
+        betas=np.zeros((people, 10), np.float32),
+        global_orient=np.zeros((people, frames, 3), np.float32),
+        body_pose=np.zeros((people, frames, 69), np.float32),
+        transl=np.zeros((people, frames, 3), np.float32),
+        visible=np.ones((people, frames), np.bool_),
+        confidence=np.ones((people, frames), np.float32),
+        joints_px=np.zeros((people, frames, 24, 2), np.float32),
+        body_model="test",
+    )
 
 
 @pytest.mark.parametrize(
-    ("camera", "words"),
-    [
-        (track("static"), "static camera"),
-        (track("unknown"), "unknown camera motion"),
-        # what lies ahead goes to the left of the picture
-        (track("rotation", (0, -20, 0)), "the camera pans right"),
-        (track("rotation", (0, 20, 0)), "the camera pans left"),
-        # what lies ahead goes up in the picture
-        (track("rotation", (20, 0, 0)), "the camera tilts down"),
-        (track("rotation", (0, 0, 1)), "the camera turns slightly"),
-        (track("moving", centre_m=(0, 0, 1)), "the camera moves forwards"),
-        (track("moving", (0, -20, 0), (-1, 0, 0)), "the camera moves left and pans right"),
-    ],
+    ("people", "words"),
+    [(0, "nobody"), (1, "one person"), (2, "two people"), (11, "11 people")],
 )
-def test_camera_words(camera, words):
-    assert describe_camera(camera) == words
-
-
-def test_right_pan_sends_a_point_ahead_to_the_left():
-    ahead = track("rotation", (0, -20, 0)).T_camera_world[1, :3, :3] @ np.array([0.0, 0, 1])
-    assert ahead[0] < 0
-
-
-def test_people_are_counted():
-    assert write_caption(track("static"), 0) == "nobody, static camera"
-    assert write_caption(track("static"), 2) == "two people, static camera"
-    assert write_caption(track("static"), 11) == "11 people, static camera"
+def test_people_are_counted_and_the_camera_is_told(people, words):
+    K = np.tile(np.array([[100.0, 0, 50], [0, 100, 50], [0, 0, 1]]), (2, 1, 1))
+    T = np.tile(np.diag([1.0, -1.0, -1.0, 1.0]), (2, 1, 1))
+    T[:, 2, 3] = 4.0
+    still = CameraTrack(K=K, T_camera_world=T, kind="static", is_metric=True, source="test")
+    assert write_caption(still, bodies(people), 24.0) == f"{words}, static camera"
+    T[1, :3, 3] = 0.0, 0.0, 2.0
+    moves = CameraTrack(K=K, T_camera_world=T, kind="moving", is_metric=True, source="test")
+    assert write_caption(moves, bodies(people), 1.0) == f"{words}, the camera pushes in"
