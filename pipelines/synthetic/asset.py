@@ -4,6 +4,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+UNKNOWN = "unknown"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Asset:
@@ -11,11 +13,19 @@ class Asset:
 
     path: str
     sha256: str
+    licence: str = UNKNOWN
+    """SPDX name or free text; `unknown` where nobody stated one."""
+
+    def __post_init__(self) -> None:
+        """Validate."""
+        if not self.licence.strip():
+            raise ValueError(f"licence of {self.path} must say something, or {UNKNOWN!r}")
 
     @staticmethod
-    def of(path: Path) -> "Asset":
+    def of(path: Path, licence: str = UNKNOWN) -> "Asset":
         """Describe a file."""
-        return Asset(path=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return Asset(path=str(path), sha256=digest, licence=licence)
 
     @property
     def file(self) -> Path:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from pipelines.synthetic.actor import Actor, make_actor, outline_points
-from pipelines.synthetic.camera_path import camera_path
+from pipelines.synthetic.camera_path import camera_centres, camera_path
 from pipelines.synthetic.environment import Environment, make_environment
 from pipelines.synthetic.scene import SceneSpec
 from storage_schemas.camera import CameraTrack
@@ -29,6 +29,7 @@ class World:
     shadow_centre: Float[np.ndarray, "3"]
     """Middle of the ball that holds the people over the whole clip, metres."""
     shadow_radius_m: float
+    """Radius of a ball that holds the people of any one frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,34 +52,24 @@ def build_world(spec: SceneSpec) -> World:
     actors = tuple(make_actor(p, spec.fps, spec.num_frames, skin_px) for p in spec.people)
     outline = np.concatenate([outline_points(actor) for actor in actors], axis=1)
     low, high = outline.min((0, 1)), outline.max((0, 1))
+    views = [camera_path(c, outline, spec.width, spec.height, spec.fps) for c in spec.cameras]
+    eyes = np.concatenate([camera_centres(view.T_camera_world) for view in views])
     return World(
         spec=spec,
         actors=actors,
-        environment=_environment(spec),
-        camera=camera_path(spec.camera, outline, spec.width, spec.height, spec.fps),
+        environment=_environment(spec, eyes),
+        camera=views[0],
         shadow_centre=0.5 * (low + high),
-        shadow_radius_m=0.5 * float(np.linalg.norm(high - low)) + 0.2,
+        shadow_radius_m=0.5 * float(np.linalg.norm(np.ptp(outline, axis=1), axis=-1).max()) + 0.2,
     )
 
 
 def _check_assets(spec: SceneSpec) -> None:
-    files = [person.file for person in spec.people] + [spec.environment.panorama]
-    for asset in files:
-        if asset is not None:
-            asset.verify()
+    for asset in spec.assets:
+        asset.verify()
 
 
-def _environment(spec: SceneSpec) -> Environment:
-    around = spec.environment
-    half_arc = 0.5 * abs(spec.camera.arc_deg)
-    azimuth = spec.camera.azimuth_deg
-    return make_environment(
-        seed=around.seed,
-        ground=around.ground,
-        num_props=around.num_props,
-        free_radius_m=around.free_radius_m,
-        view_deg=(azimuth - half_arc, azimuth + half_arc),
-        sun_azimuth_deg=around.sun_azimuth_deg,
-        panorama=None if around.panorama is None else around.panorama.file,
-        texture_px=256 if max(spec.width, spec.height) <= 256 else 512,
-    )
+def _environment(spec: SceneSpec, eyes: np.ndarray) -> Environment:
+    """The still world; it is the same for every view of a performance."""
+    texture_px = 256 if max(spec.width, spec.height) <= 256 else 512
+    return make_environment(spec.environment, eyes, texture_px)
