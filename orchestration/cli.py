@@ -7,7 +7,8 @@ exits with 0 only on success. Heavy packages load inside the commands, so that -
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -37,6 +38,7 @@ TOLD_FAILURES = 5
 
 Root = Annotated[str, typer.Option(help="Data root: a folder or s3://bucket/prefix.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
+Reference = Annotated[str, typer.Argument(help="NAME, NAME@VERSION or NAME@TAG.")]
 Workers = Annotated[int, typer.Option(min=0, help="Ray actors; 0 works in this process.")]
 
 
@@ -149,8 +151,13 @@ def render(
 
 @app.command()
 def ingest(
-    sources: Annotated[list[str], typer.Argument(help="Files, folders, globs, csv lists, s3://.")],
+    sources: Annotated[
+        list[str], typer.Argument(help="Files, folders, globs, lists (csv, parquet), s3://.")
+    ],
     licence: Annotated[str, typer.Option(help="Licence of sources that state none.")] = "unknown",
+    allow: Annotated[
+        list[str] | None, typer.Option(help="Folder or s3 prefix that lists may name; repeatable.")
+    ] = None,
     root: Root = "data",
     workers: Workers = 0,
     as_json: Json = False,
@@ -164,7 +171,8 @@ def ingest(
     from storage_schemas.store import Store
 
     settings, store = IngestSettings(licence=licence), Store(root)
-    finish_stages(store, [ingest_sources(sources, store, settings, workers)], as_json)
+    account = ingest_sources(sources, store, settings, workers, allow or ())
+    finish_stages(store, [account], as_json)
 
 
 @app.command()
@@ -225,45 +233,161 @@ def publish(
     Example: isa4d publish clips --root data
     """
     from storage_schemas.dataset import publish as publish_version
+    from storage_schemas.dataset import read_packed
     from storage_schemas.store import Store
 
-    manifest = publish_version(Store(root), name, packed)
+    store = Store(root)
+    size_bytes = read_packed(store, packed or name).size_bytes
+    with _progress_of_bytes("publish", size_bytes) as advance:
+        manifest = publish_version(store, name, packed, advance)
     finish(_describe(manifest), {"name": name, "version": manifest.version}, as_json)
+
+
+@contextmanager
+def _progress_of_bytes(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, nothing elsewhere."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (title, BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda num_bytes: progress.advance(task, num_bytes)
 
 
 def _describe(manifest: Any) -> str:
     splits = " + ".join(f"{count} {split}" for split, count in sorted(manifest.splits.items()))
-    size_mb = sum(shard.size_bytes for shard in manifest.shards) / 1e6
     return (
-        f"{manifest.name}@{manifest.version}: {manifest.num_clips} clips = {splits}; "
-        f"{len(manifest.shards)} shards, {size_mb:.1f} MB, {manifest.created}"
+        f"{manifest.reference}: {manifest.num_clips} clips = {splits}; "
+        f"{len(manifest.shards)} shards, {manifest.size_bytes / 1e6:.1f} MB, {manifest.created}"
     )
 
 
 @dataset_app.command("list")
 def dataset_list(root: Root = "data", as_json: Json = False) -> None:
-    """Every data set with its versions, newest first.
+    """Every data set with its versions, newest first, and what its tags mean.
 
     Example: isa4d dataset list --root data
     """
-    from storage_schemas.dataset import list_names, list_versions
+    from storage_schemas.dataset import list_names, list_tags, list_versions, read_manifest
     from storage_schemas.store import Store
 
     store = Store(root)
-    versions = [manifest for name in list_names(store) for manifest in list_versions(store, name)]
-    lines = [_describe(manifest) for manifest in versions]
-    names = len({manifest.name for manifest in versions})
-    lines.append(f"{names} data sets, {len(versions)} versions")
-    listed = [{"name": manifest.name, "version": manifest.version} for manifest in versions]
-    finish("\n".join(lines), {"versions": listed}, as_json)
+    lines, listed, means = [], [], {}
+    names = list_names(store)
+    for name in names:
+        means[name] = tags = list_tags(store, name) | {"latest": read_manifest(store, name).version}
+        for manifest in list_versions(store, name):
+            marks = sorted(mark for mark, version in tags.items() if version == manifest.version)
+            lines.append(_describe(manifest) + (f" ({', '.join(marks)})" if marks else ""))
+            listed.append({"name": name, "version": manifest.version})
+    lines.append(f"{len(names)} data sets, {len(listed)} versions")
+    finish("\n".join(lines), {"versions": listed, "tags": means}, as_json)
 
 
-@dataset_app.command("verify")
-def dataset_verify(
-    reference: Annotated[str, typer.Argument(help="NAME or NAME@VERSION.")],
+@dataset_app.command("show")
+def dataset_show(reference: Reference, root: Root = "data", as_json: Json = False) -> None:
+    """What a version holds and where it comes from: counts, licences, sources, stages, code.
+
+    Example: isa4d dataset show clips@2 --root data
+    """
+    from storage_schemas import catalogue
+    from storage_schemas.dataset import read_catalogue, read_manifest
+    from storage_schemas.store import Store
+
+    store = Store(root)
+    manifest = read_manifest(store, reference)
+    clips = read_catalogue(store, manifest)
+    counts = {
+        name: catalogue.count(clips, column)
+        for name, column in (
+            ("splits", "split"), ("licences", "licence"), ("sources", "source"),
+            ("made_by", "made_by"),
+        )
+    }  # fmt: skip
+    films = catalogue.num_sources(clips)
+    lines = [
+        f"{title.replace('_', ' ')}: {value or 'nothing stated'}, {number} clips"
+        for title, values in counts.items()
+        for value, number in values.items()
+    ]
+    lines += [f"source files: {films}", f"published by: {manifest.code or 'not stated'}"]
+    content = {
+        "name": manifest.name, "version": manifest.version, "parent": manifest.parent,
+        "created": manifest.created, "code": manifest.code, "clips": manifest.num_clips,
+        "shards": len(manifest.shards), "size_bytes": manifest.size_bytes,
+        "source_files": films, **counts,
+    }  # fmt: skip
+    finish("\n".join([*lines, _describe(manifest)]), content, as_json)
+
+
+@dataset_app.command("diff")
+def dataset_diff(
+    before: Reference,
+    after: Reference,
+    limit: Annotated[int, typer.Option(min=0, help="Clips to name of each kind.")] = 20,
     root: Root = "data",
     as_json: Json = False,
 ) -> None:
+    """Clips added, removed and relabelled from one version to another, without reading shards.
+
+    Example: isa4d dataset diff clips@1 clips --root data
+    """
+    from storage_schemas.dataset import diff
+    from storage_schemas.store import Store
+
+    found = diff(Store(root), before, after)
+    kinds = {name: getattr(found, name) for name in ("added", "removed", "relabelled", "remade")}
+    lines = []
+    for kind, ids in kinds.items():
+        lines += [f"{kind} {clip_id}" for clip_id in ids[:limit]]
+        lines += [f"{kind} {len(ids) - limit} more"] if len(ids) > limit else []
+    content = {kind: {"count": len(ids), "clips": ids[:limit]} for kind, ids in kinds.items()}
+    finish("\n".join([*lines, found.summary()]), {"same": found.num_same, **content}, as_json)
+
+
+@dataset_app.command("tag")
+def dataset_tag(
+    reference: Reference,
+    tag: Annotated[str, typer.Argument(help="Name for it, for example prod.")],
+    delete: Annotated[bool, typer.Option("--delete", help="Forget the tag of NAME.")] = False,
+    root: Root = "data",
+    as_json: Json = False,
+) -> None:
+    """Let NAME@TAG mean a version, from now on and until it is moved.
+
+    Example: isa4d dataset tag clips@3 prod --root data
+    """
+    from storage_schemas import dataset
+    from storage_schemas.store import Store
+
+    if delete:
+        dataset.untag(Store(root), reference, tag)
+        finish(f"{reference}@{tag} means nothing now", {"name": reference, "tag": tag}, as_json)
+        return
+    manifest = dataset.tag(Store(root), reference, tag)
+    content = {"name": manifest.name, "version": manifest.version, "tag": tag}
+    finish(f"{manifest.name}@{tag} is {manifest.reference}", content, as_json)
+
+
+@dataset_app.command("rollback")
+def dataset_rollback(reference: Reference, root: Root = "data", as_json: Json = False) -> None:
+    """Let NAME mean an older version again; no version is lost, so this can be taken back.
+
+    Example: isa4d dataset rollback clips@2 --root data
+    """
+    from storage_schemas.dataset import rollback
+    from storage_schemas.store import Store
+
+    if "@" not in reference:
+        raise ValueError(f"rollback needs NAME@VERSION, got {reference!r}; see dataset list")
+    manifest = rollback(Store(root), reference)
+    content = {"name": manifest.name, "version": manifest.version}
+    finish(f"{manifest.name} is {_describe(manifest)}", content, as_json)
+
+
+@dataset_app.command("verify")
+def dataset_verify(reference: Reference, root: Root = "data", as_json: Json = False) -> None:
     """Read every byte of a version again.
 
     Example: isa4d dataset verify clips@2 --root data
@@ -273,8 +397,50 @@ def dataset_verify(
 
     store = Store(root)
     manifest = read_manifest(store, reference)
-    verify(store, manifest)
+    with _progress_of_bytes("verify", manifest.size_bytes) as advance:
+        verify(store, manifest, advance)
     finish(f"{_describe(manifest)}; every byte is as published", {"is_whole": True}, as_json)
+
+
+@dataset_app.command("gc")
+def dataset_gc(
+    delete: Annotated[bool, typer.Option("--delete/--dry-run", help="Remove or tell.")] = False,
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="Also give up all but so many versions of each name.")
+    ] = None,
+    grace_hours: Annotated[float, typer.Option(min=0, help="Spare what is younger.")] = 24.0,
+    root: Root = "data",
+    as_json: Json = False,
+) -> None:
+    """Objects that no version, tag or running job uses; told by default, removed with --delete.
+
+    --keep never gives up what NAME means or what has a tag.
+
+    Example: isa4d dataset gc --keep 5 --delete --root data
+    """
+    from storage_schemas.collect import collect, find_garbage
+    from storage_schemas.dataset import list_names
+    from storage_schemas.refs import give_up, old_versions
+    from storage_schemas.store import Store
+
+    store = Store(root)
+    lines, gone = [], {}
+    for name in list_names(store) if keep else ():
+        gone[name] = (give_up if delete else old_versions)(store, name, keep or 1)
+        lines += [f"{name}@{number} is given up" for number in gone[name]]
+    given_up = [(name, number) for name, numbers in gone.items() for number in numbers]
+    found = (
+        collect(store, grace_hours * 3600)
+        if delete
+        else find_garbage(store, grace_hours * 3600, given_up)
+    )
+    lines += [f"{entry.key} {entry.size_bytes} bytes" for entry in found.garbage]
+    done = "removed" if delete else "nothing removed; --delete removes the garbage"
+    content = {
+        "garbage": [entry.key for entry in found.garbage], "used": found.num_used,
+        "young": found.num_young, "given_up": gone, "is_removed": delete,
+    }  # fmt: skip
+    finish("\n".join([*lines, f"{found.summary()}; {done}"]), content, as_json)
 
 
 @app.command()
@@ -448,7 +614,7 @@ def review(
     statistics: Annotated[
         Path | None, typer.Option(help="Also a page of what rendered clips hold.")
     ] = None,
-    shards: Annotated[str | None, typer.Option(help="Packed set; None: clips/.")] = None,
+    shards: Annotated[str | None, typer.Option(help="Packed set, or NAME@VERSION.")] = None,
     root: Root = "data",
     as_json: Json = False,
 ) -> None:
@@ -456,24 +622,31 @@ def review(
 
     Example: isa4d review --root data --out review.html --reel reel.mp4 --statistics numbers.html
     """
-    from pipelines.reel import write_reel
+    from pipelines.clip_files import open_clips
+    from pipelines.reel import make_reel
     from pipelines.report import write_review
-    from pipelines.statistics_page import write_statistics
+    from pipelines.statistics_page import make_statistics
     from storage_schemas.store import Store
 
     if reel is not None and reel.suffix != ".mp4":
         raise ValueError(f"--reel must end in .mp4, got {reel}")
-    store, content = Store(root), {"page": str(out)}
+    store, content = Store(root), dict[str, Any](page=str(out))
     shown, total = write_review(store, out, limit, shards)
     lines = [f"{total} clips = {shown} shown + {total - shown} not; {out}"]
+    clips = open_clips(store, shards)
     if reel is not None:
-        filmed, _ = write_reel(store, reel, shards)
-        lines.append(f"{total} clips = {filmed} filmed + {total - filmed} not; {reel}")
+        film = make_reel(clips)
+        reel.parent.mkdir(parents=True, exist_ok=True)
+        reel.write_bytes(film.mp4)
+        lines.append(
+            f"{total} clips = {film.num_clips} filmed + {total - film.num_clips} not; {reel}"
+        )
         content["reel"] = str(reel)
     if statistics is not None:
-        numbers = write_statistics(store, statistics, shards)
-        lines.append(f"{numbers['clips']} rendered clips measured; {statistics}")
-        content |= {"statistics": str(statistics), "numbers": numbers}
+        found = make_statistics(clips)
+        found.write(statistics)
+        lines.append(f"{found.numbers['clips']} rendered clips measured; {statistics}")
+        content |= {"statistics": str(statistics), "numbers": found.numbers}
     finish("\n".join(lines), content, as_json)
 
 

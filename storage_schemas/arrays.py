@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.lib import format as npy_format
 
+DEFLATE_LEVEL = 4
+"""Level 6 takes 2 to 3 times as long and saves a tenth."""
 FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -17,7 +19,7 @@ def write_npz(arrays: Mapping[str, np.ndarray]) -> bytes:
         ValueError: If an array holds Python objects.
     """
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=DEFLATE_LEVEL) as archive:
         for name in sorted(arrays):
             array = np.asarray(arrays[name])
             if array.dtype.hasobject:
@@ -43,6 +45,24 @@ def read_npz(data: bytes) -> dict[str, np.ndarray]:
             return {name: archive[name] for name in archive.files}
     except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
         raise ValueError(f"not a readable npz ({len(data)} bytes): {error}") from error
+
+
+def thin_image(values: np.ndarray) -> np.ndarray:
+    """Integers [..., rows, columns, channels] as [channels, ..., rows, columns] of differences.
+
+    Each value becomes its difference from what its left and upper neighbours foretell on a plane
+    (wrapping around); smooth fields deflate to a fraction. `restore_image` undoes it exactly.
+    """
+    planes = np.moveaxis(values, -1, 0).copy()
+    planes[..., :, 1:] -= planes[..., :, :-1].copy()
+    planes[..., 1:, :] -= planes[..., :-1, :].copy()
+    return planes
+
+
+def restore_image(thinned: np.ndarray) -> np.ndarray:
+    """Undo `thin_image`."""
+    planes = np.cumsum(thinned, axis=-2, dtype=thinned.dtype)
+    return np.moveaxis(np.cumsum(planes, axis=-1, dtype=thinned.dtype), 0, -1)
 
 
 def freeze(array: np.ndarray, dtype: type | np.dtype[np.generic]) -> np.ndarray:

@@ -13,8 +13,13 @@ OPTIONAL_SHAPES: dict[str, tuple[int | None, ...]] = {
     "right_hand_pose": (15, 3),
     "jaw_pose": (3,),
     "expression": (None,),
+    "foot_contact": (4,),
 }
-DTYPES: dict[str, type[np.generic]] = {"person_id": np.int64, "visible": np.bool_}
+DTYPES: dict[str, type[np.generic]] = {
+    "person_id": np.int64,
+    "visible": np.bool_,
+    "foot_contact": np.bool_,
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +47,8 @@ class BodyTracks:
     right_hand_pose: Float32[np.ndarray, "people frames 15 3"] | None = None
     jaw_pose: Float32[np.ndarray, "people frames 3"] | None = None
     expression: Float32[np.ndarray, "people frames components"] | None = None
+    foot_contact: Bool[np.ndarray, "people frames 4"] | None = None
+    """Left heel, left ball, right heel, right ball resting on the floor."""
 
     def __post_init__(self) -> None:
         """Validate every field."""
@@ -70,7 +77,7 @@ class BodyTracks:
             raise ValueError("confidence must lie in [0, 1]")
 
     def to_npz(self) -> bytes:
-        """Bytes for the shard; absent hands and face stay absent."""
+        """Bytes for the shard; absent hands, face and contacts stay absent."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         values["body_model"] = np.array(self.body_model)
         return write_npz({name: value for name, value in values.items() if value is not None})

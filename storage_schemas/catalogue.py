@@ -182,6 +182,11 @@ def count(catalogue: pa.Table, column: str) -> dict[str, int]:
     return dict(sorted(zip(values, counts, strict=True)))
 
 
+def num_sources(catalogue: pa.Table) -> int:
+    """Files that the clips were cut from, or scenes that they show."""
+    return int(pc.count_distinct(catalogue["source_sha256"]).as_py())
+
+
 def clip_ids(catalogue: pa.Table) -> list[str]:
     """Ids of all clips, sorted."""
     return [clip.hex() for clip in catalogue["clip_id"].to_pylist()]

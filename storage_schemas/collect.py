@@ -1,7 +1,7 @@
 """Garbage collection: removes objects that no version, no tag and no running job uses."""
 
 import time
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -36,10 +36,12 @@ class Collection:
         )
 
 
-def find_garbage(store: Store, grace_s: float = GRACE_S) -> Collection:
-    """What a collection would remove now."""
+def find_garbage(
+    store: Store, grace_s: float = GRACE_S, without: Sequence[tuple[str, int]] = ()
+) -> Collection:
+    """What a collection would remove now, or if some versions (name, number) were given up."""
     found = store.entries(OBJECTS)  # before the marks: what comes later is not looked at
-    used = _used(store, {entry.key for entry in found})
+    used = _used(store, {entry.key for entry in found}, without)
     unused = [entry for entry in found if entry.key not in used]
     garbage = [entry for entry in unused if entry.modified_s <= time.time() - grace_s]
     return Collection(
@@ -71,7 +73,7 @@ def _remove(store: Store, key: str, mine: Lease) -> None:
     store.delete(key)
 
 
-def _used(store: Store, there: Set[str]) -> set[str]:
+def _used(store: Store, there: Set[str], without: Sequence[tuple[str, int]]) -> set[str]:
     """Keys of all objects that something names."""
     used: set[str] = set()
     digests = set(list_tagged(store))
@@ -82,7 +84,7 @@ def _used(store: Store, there: Set[str]) -> set[str]:
             for digest, manifest in walk(store, head.newest):
                 # A chain is held together by its manifests, also by those given up.
                 used.add(object_key(digest, "json"))
-                if manifest.version not in head.removed:
+                if manifest.version not in head.removed and (name, manifest.version) not in without:
                     used |= _objects_of(manifest)
     for held in live_leases(store):
         used |= {object_key(digest, "tar") for digest in held.uses}

@@ -154,26 +154,38 @@ def rollback(store: Store, reference: str) -> Manifest:
     raise OSError(f"{name} kept moving while rolling back ({_TRIES} tries); try again")
 
 
-def give_up(store: Store, name: str, keep: int) -> list[int]:
-    """Give up all but the newest versions; those with a tag, and what the name means, stay.
+def old_versions(store: Store, name: str, keep: int) -> list[int]:
+    """Versions that `give_up` would give up now: all but the newest, the tagged, and the meant."""
+    return _old(store, name, keep, _known_head(store, name))
 
-    Their numbers are never used again; their objects stay until they are collected.
+
+def give_up(store: Store, name: str, keep: int) -> list[int]:
+    """Give up old versions; their numbers are never used again, their objects wait for collection.
+
+    Args:
+        store: Holds the versions.
+        name: Of the data set.
+        keep: How many of the newest stay.
 
     Returns:
         The versions given up now.
     """
-    if keep < 1:
-        raise ValueError(f"keep must be at least 1, got {keep}")
     for _ in range(_TRIES):
         head = _known_head(store, name)
-        tagged = set(list_tags(store, name).values())
-        chain = [(d, m.version) for d, m in walk(store, head.newest)]
-        chain = [(digest, version) for digest, version in chain if version not in head.removed]
-        gone = [v for digest, v in chain[keep:] if v not in tagged and digest != head.manifest]
+        gone = _old(store, name, keep, head)
         removed = tuple(sorted({*head.removed, *gone}))
         if not gone or move_head(store, name, head, replace(head, removed=removed)):
-            return sorted(gone)
+            return gone
     raise OSError(f"{name} kept moving while giving up versions ({_TRIES} tries); try again")
+
+
+def _old(store: Store, name: str, keep: int, head: Head) -> list[int]:
+    if keep < 1:
+        raise ValueError(f"keep must be at least 1, got {keep}")
+    tagged = set(list_tags(store, name).values())
+    chain = [(digest, manifest.version) for digest, manifest in walk(store, head.newest)]
+    alive = [(digest, version) for digest, version in chain if version not in head.removed]
+    return sorted(v for digest, v in alive[keep:] if v not in tagged and digest != head.manifest)
 
 
 def move_head(store: Store, name: str, head: Head | None, new: Head) -> bool:
