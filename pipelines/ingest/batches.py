@@ -20,7 +20,11 @@ PREFIX = "batches/"
 
 
 def plan_batches(
-    places: Sequence[str | Path], store: Store, licence: str = "unknown", size: int = BATCH_SIZE
+    places: Sequence[str | Path],
+    store: Store,
+    licence: str = "unknown",
+    size: int = BATCH_SIZE,
+    allowed: Sequence[str] = (),
 ) -> list[str]:
     """Put every source that is in no batch yet into a new one.
 
@@ -29,6 +33,7 @@ def plan_batches(
         store: Holds the batches.
         licence: For sources whose list states none.
         size: Most sources in a batch.
+        allowed: See `find_sources`.
 
     Returns:
         Names of the new batches.
@@ -41,7 +46,7 @@ def plan_batches(
     first_uri = {source.sha256: source.uri for source in reversed(earlier) if source.sha256}
     new = [
         replace(source, duplicate_of=source.duplicate_of or _elsewhere(source, first_uri))
-        for source in find_sources(places, licence)
+        for source in find_sources(places, licence, allowed)
         if (source.uri, source.sha256) not in known
     ]
     return [_write(store, new[start : start + size]) for start in range(0, len(new), size)]

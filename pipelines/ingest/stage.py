@@ -67,6 +67,7 @@ def ingest(
     store: Store,
     settings: IngestSettings | None = None,
     workers: int = 0,
+    allowed: Sequence[str] = (),
 ) -> Accounting:
     """Turn footage into clips in the store; one outcome per source.
 
@@ -75,9 +76,11 @@ def ingest(
         store: Receives clips/, sources/ and results/ingest/.
         settings: Defaults where None.
         workers: 0 for this process, n for Ray actors.
+        allowed: See `find_sources`.
     """
     settings = settings or IngestSettings()
-    return ingest_sources(find_sources(places, settings.licence), store, settings, workers)
+    sources = find_sources(places, settings.licence, allowed)
+    return ingest_sources(sources, store, settings, workers)
 
 
 def ingest_sources(
@@ -111,6 +114,8 @@ class IngestSource:
     def __call__(self, item: Item, store: Store) -> Iterator[tuple[str, bytes]]:
         """Yield the clips one after the other, then what was found in the source."""
         source: Source = item.value
+        if source.refused:
+            raise Rejected("outside_list", f"{source.uri}: {source.refused}")
         if source.duplicate_of:
             raise Rejected("duplicate", f"{source.uri} has the bytes of {source.duplicate_of}")
         try:
@@ -178,6 +183,7 @@ class IngestSource:
             uri=source.uri,
             source_sha256=source.sha256,
             licence=source.licence,
+            caption=source.caption,
             start_ns=plan.start_ns,
             end_ns=plan.end_ns,
             fps=fps,

@@ -59,3 +59,45 @@ def test_a_place_that_names_nothing_is_refused_and_a_missing_file_is_kept_for_th
         find_sources([f"{footage}/*.avi"])
     missing = find_sources([footage / "gone.mp4"])
     assert (names(missing), missing[0].sha256) == (["gone.mp4"], "")
+
+
+def test_a_list_reaches_only_its_own_folder_and_what_is_allowed(footage, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "x.mp4").write_bytes(b"x")
+    (footage / "link.mp4").symlink_to(elsewhere / "x.mp4")
+    listed = footage / "list.csv"
+    outside = [
+        "/etc/passwd",
+        "../elsewhere/x.mp4",
+        "link.mp4",
+        "s3://bucket/a.mp4",
+        "s3://mine/../bucket/a.mp4",
+        "http://127.0.0.1/a.mp4",
+        "file:///etc/passwd",
+    ]
+    listed.write_text("path\n" + "\n".join(["b.mp4", *outside]) + "\n")
+    sources = find_sources([listed], allowed=["s3://mine"])
+    refused = [source for source in sources if source.refused]
+    assert len(refused) == len(outside)
+    assert all(source.sha256 == "" for source in refused)  # not even opened
+    assert names([s for s in sources if not s.refused]) == ["b.mp4"]
+    listed.write_text("path\n../elsewhere/x.mp4\n")
+    (source,) = find_sources([listed], allowed=[str(elsewhere)])
+    assert not source.refused
+
+
+def test_parquet_lists_carry_licence_and_caption(footage):
+    import pyarrow
+    from pyarrow import parquet
+
+    table = pyarrow.table(
+        {"path": ["b.mp4", "a.mov"], "licence": [None, "MIT"], "caption": ["a man walks", None]}
+    )
+    parquet.write_table(table, footage / "list.parquet")
+    first, second = find_sources([footage / "list.parquet"])
+    assert (second.licence, second.caption) == ("unknown", "a man walks")
+    assert (first.licence, first.caption) == ("MIT", "")
+    (footage / "list.parquet").write_bytes(b"no parquet")
+    with pytest.raises(ValueError, match=r"list\.parquet is no parquet file"):
+        find_sources([footage / "list.parquet"])
