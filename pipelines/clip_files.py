@@ -1,11 +1,11 @@
 """The members of clips, wherever they lie: as files under `clips/`, or in packed shards."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from storage_schemas import shards
-from storage_schemas.dataset import read_packed
+from storage_schemas.dataset import read_manifest, read_packed
 from storage_schemas.shards import MemberSpan, index_shard, read_members
 from storage_schemas.store import Store
 
@@ -18,7 +18,8 @@ def open_clips(store: Store, packed: str | None = None) -> dict[str, ReadMember]
 
     Args:
         store: The root.
-        packed: Name of packed shards; None for the clips under `clips/`.
+        packed: Name of packed shards, or NAME@VERSION of a published data set; None for the clips
+            under `clips/`.
 
     Raises:
         ValueError: If there is no such clip.
@@ -27,12 +28,11 @@ def open_clips(store: Store, packed: str | None = None) -> dict[str, ReadMember]
         keys = [key for key in store.list("clips/") if key.endswith(f"/{shards.BODY}")]
         found = {key.split("/")[1]: clip_reader(store, key.split("/")[1]) for key in keys}
     else:
-        paths = [store.local_path(shard.key) for shard in read_packed(store, packed).shards]
+        manifest = (read_manifest if "@" in packed else read_packed)(store, packed)
         found = {
-            clip_id: _span_reader(path, spans)
-            for path in paths
-            for clip_id, spans in index_shard(path).items()
-            if shards.BODY in spans
+            clip_id: _span_reader(parts)
+            for group in manifest.clip_shards
+            for clip_id, parts in _find_parts([store.local_path(s.key) for s in group]).items()
         }
     if not found:
         raise ValueError(f"no labelled clip in {store.root}; run `isa4d annotate` or `render`")
@@ -54,10 +54,25 @@ def clip_reader(store: Store, clip_id: str) -> ReadMember:
     return lambda member: store.read(f"clips/{clip_id}/{member}")
 
 
-def _span_reader(path: Path, spans: Mapping[str, MemberSpan]) -> ReadMember:
+Parts = Mapping[str, tuple[Path, MemberSpan]]
+"""Member name -> the shard that holds it, and where; labels and media may lie apart."""
+
+
+def _find_parts(paths: Sequence[Path]) -> dict[str, Parts]:
+    """Clip id -> its members, of the clips that have labels."""
+    clips: dict[str, dict[str, tuple[Path, MemberSpan]]] = {}
+    for path in paths:
+        for clip_id, spans in index_shard(path).items():
+            parts = {name: (path, span) for name, span in spans.items()}
+            clips.setdefault(clip_id, {}).update(parts)
+    return {clip_id: parts for clip_id, parts in clips.items() if shards.BODY in parts}
+
+
+def _span_reader(parts: Parts) -> ReadMember:
     def read(member: str) -> bytes:
-        if member not in spans:
-            raise FileNotFoundError(f"{path} holds no {member} of this clip")
-        return read_members(path, {member: spans[member]})[member]
+        if member not in parts:
+            raise FileNotFoundError(f"this clip has no {member}")
+        path, span = parts[member]
+        return read_members(path, {member: span})[member]
 
     return read

@@ -4,14 +4,14 @@ Each clip plays once, its panels in two rows. A label that a clip lacks leaves o
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import cv2
 import numpy as np
 from einops import rearrange, repeat
 
-from pipelines.clip_files import ReadMember, open_clips
+from pipelines.clip_files import ReadMember
 from pipelines.review import (
     Frames,
     Picture,
@@ -28,7 +28,6 @@ from storage_schemas.clip import ClipRecord
 from storage_schemas.depth import DepthTrack
 from storage_schemas.mask import MaskTrack
 from storage_schemas.points import PointTracks
-from storage_schemas.store import Store
 
 CELL_PX = (216, 216)
 """Height and width of a panel, without its title."""
@@ -118,28 +117,22 @@ def _even(picture: Picture) -> Picture:
     return np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
-def write_reel(
-    store: Store, out: Path, packed: str | None = None, limit: int = 8
-) -> tuple[int, Picture]:
-    """Write the film of a root's first clips as mp4.
+@dataclass(frozen=True, kw_only=True)
+class Reel:
+    """The film of some clips."""
 
-    Args:
-        store: The root.
-        out: The mp4.
-        packed: Name of packed shards; None for the clips under `clips/`.
-        limit: Most clips shown.
+    mp4: bytes
+    poster: Picture
+    """The middle of the first clip."""
+    num_clips: int
 
-    Returns:
-        How many clips are shown, and a poster: the middle of the first one.
 
-    Raises:
-        ValueError: If there is no labelled clip.
-    """
-    readers = list(open_clips(store, packed).values())[:limit]
+def make_reel(clips: Mapping[str, ReadMember], limit: int = 8) -> Reel:
+    """Film the first clips, at the frame rate of the first."""
+    readers = list(islice(clips.values(), limit))
     first = clip_panels(readers[0])
     titles = [title for title in PANELS if title in first]
     fps = ClipRecord.from_json(readers[0](shards.CLIP)).fps
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(encode_mp4(reel_frames(readers, titles), fps, crf=20))
-    poster = len(first["picture"]) // 2
-    return len(readers), decode_mp4(out.read_bytes(), poster, poster + 1)[0]
+    mp4 = encode_mp4(reel_frames(readers, titles), fps, crf=20)
+    middle = len(first["picture"]) // 2
+    return Reel(mp4=mp4, poster=decode_mp4(mp4, middle, middle + 1)[0], num_clips=len(readers))

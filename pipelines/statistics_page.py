@@ -5,7 +5,8 @@ synthetic videos, 200 digital humans, motion of CMU and AMASS, 1,000 environment
 cameras. It states no distribution, so ours stand alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ import torch
 from einops import repeat
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Plot
+from PIL import Image
 
 from models.body.model import BodyModel
-from pipelines.clip_files import list_members, open_clips
+from pipelines.clip_files import ReadMember, list_members
 from pipelines.page import Section, Table, picture, render_page
 from pipelines.review import Picture, figure_picture
 from pipelines.synthetic.statistics import (
@@ -29,7 +31,6 @@ from pipelines.synthetic.statistics import (
     nearest_pose_deg,
     principal_components,
 )
-from storage_schemas.store import Store
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 JOINTS = {
@@ -43,42 +44,48 @@ LEAST_TRAVEL_M = 0.01
 LEAST_TURN_DEG = 0.1
 
 
-def write_statistics(store: Store, out: Path, packed: str | None = None) -> dict[str, int | float]:
-    """Measure every rendered clip of a root and write the page; returns the numbers.
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """What was found."""
 
-    The plots lie beside the page as PNG files.
+    numbers: dict[str, int | float]
+    page: str
+    """HTML with the plots inside."""
+    plots: dict[str, Picture]
 
-    Args:
-        store: The root.
-        out: HTML file; plots take its name.
-        packed: Name of packed shards; None for the clips under `clips/`.
+    def write(self, out: Path) -> None:
+        """Write the page, and its plots beside it as PNG files."""
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(self.page)
+        for name, plot in self.plots.items():
+            Image.fromarray(plot).save(out.with_name(f"{out.stem}_{name}.png"))
+
+
+def make_statistics(clips: Mapping[str, ReadMember]) -> Statistics:
+    """Measure every rendered clip among the given ones.
 
     Raises:
-        ValueError: If there is no rendered clip.
+        ValueError: If there is none, or one lacks labels.
     """
-    readers = {c: read for c, read in open_clips(store, packed).items() if is_rendered(read)}
+    readers = {clip_id: read for clip_id, read in clips.items() if is_rendered(read)}
     if not readers:
-        raise ValueError(f"no rendered clip in {store.root}; run `isa4d render`")
-    clips = []
+        raise ValueError("no rendered clip to measure; run `isa4d render`")
+    found = []
     for clip_id, read in readers.items():
         try:
-            clips.append(measure_clip(read))
+            found.append(measure_clip(read))
         except (ValueError, FileNotFoundError) as error:
             raise ValueError(f"clip {clip_id}: {error}; render it again") from error
+    plots = {name: figure_picture(plot) for name, plot in plot_statistics(found).items()}
+    numbers = summarise(found)
     truth = list_members(next(iter(readers.values())))
-    plots = plot_statistics(clips)
-    numbers = summarise(clips)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    for name, plot in plots.items():
-        plot.savefig(out.with_name(f"{out.stem}_{name}.png"))
+    beside = Section(title="beside the paper", tables=[compare(found, truth)])
     pages = [
-        Section(title=name, figures=[picture(CAPTIONS[name], figure_picture(plot))])
-        for name, plot in plots.items()
+        Section(title=name, figures=[picture(CAPTIONS[name], plot)]) for name, plot in plots.items()
     ]
-    beside = Section(title="beside the paper", tables=[compare(clips, truth)])
     summary = [f"{name.replace('_', ' ')}: {value:,}" for name, value in numbers.items()]
-    out.write_text(render_page("Rendered clips in numbers", summary, [beside, *pages]))
-    return numbers
+    page = render_page("Rendered clips in numbers", summary, [beside, *pages])
+    return Statistics(numbers=numbers, page=page, plots=plots)
 
 
 CAPTIONS = {
@@ -88,7 +95,7 @@ CAPTIONS = {
     "cameras": "Programs, travel, turn, lens.",
     "frames": "Height of the silhouette by that of the picture, joints that are hidden, joints "
     "outside the picture, people per clip.",
-    "scenes": "Motions, speed of the root, grounds, lengths.",
+    "scenes": "Motions, speed of the root, places, lengths.",
 }
 
 
@@ -293,9 +300,9 @@ def _plot_frames(clips: Sequence[ClipMeasures]) -> Plot:
 
 def _plot_scenes(clips: Sequence[ClipMeasures]) -> Plot:
     people = [person for clip in clips for person in clip.people]
-    plot, (motions, speed, grounds, length) = _axes("what happens where", 4)
+    plot, (motions, speed, places, length) = _axes("what happens where", 4)
     _bars(motions, [person.motion for person in people], "people")
     _histogram(speed, [person.speed_m_s for person in people], "speed of the root, m/s")
-    _bars(grounds, [clip.ground for clip in clips], "clips")
+    _bars(places, [clip.place for clip in clips], "clips")
     _histogram(length, [clip.duration_s for clip in clips], "length, s")
     return plot

@@ -1,5 +1,7 @@
 """Data assets: rendered clips, and the published data set of all clips."""
 
+from collections.abc import Mapping
+
 import dagster as dg
 from pydantic import Field
 
@@ -16,12 +18,17 @@ from orchestration.metadata import (
 from orchestration.partitions import seed_ranges, seeds_of
 from orchestration.resources import Workspace
 from orchestration.steps import training_scenes
+from pipelines.clip_files import ReadMember, clip_reader
 from pipelines.pack import pack
+from pipelines.reel import make_reel
 from pipelines.report import rendered_sheet
+from pipelines.statistics_page import make_statistics
 from pipelines.synthetic.produce import render_clips
 from pipelines.synthetic.render import CODE_VERSION
 from pipelines.synthetic.scene import sample_scene
+from storage_schemas import shards
 from storage_schemas.dataset import publish, read_manifest, verify
+from storage_schemas.store import Store
 
 RANGES_PER_RUN = 8
 EVERY_BYTE = "every_byte_as_published"
@@ -54,12 +61,36 @@ def synthetic_clips(
     account = render_clips(workspace.store, seeds, settings, workspace.workers)
     sheet = rendered_sheet(workspace.store, seeds[:4], settings)
     clip_ids = [sample_scene(seed, settings).clip_id for seed in seeds]
+    clips = {
+        clip_id: clip_reader(workspace.store, clip_id)
+        for clip_id in clip_ids
+        if workspace.store.exists(f"clips/{clip_id}/{shards.CLIP}")
+    }
     return dg.MaterializeResult(
         metadata=show_accounts([account])
-        | ({} if sheet is None else {"sheet": show_picture("clips", sheet)}),
+        | ({} if sheet is None else {"sheet": show_picture("clips", sheet)})
+        | (_show_corpus(workspace.store, clips, context.partition_keys[0]) if clips else {}),
         data_version=results_version(workspace.store, "render", clip_ids),
         check_results=[check_accounts([account])],
     )
+
+
+def _show_corpus(
+    store: Store, clips: Mapping[str, ReadMember], name: str
+) -> dict[str, dg.MetadataValue]:
+    """The reel and the numbers of some rendered clips; both files go under `reports/`."""
+    reel, found = make_reel(clips), make_statistics(clips)
+    folder = f"reports/synthetic_clips/{name}"
+    store.write(f"{folder}.mp4", reel.mp4)
+    store.write(f"{folder}.html", found.page.encode())
+    return {
+        "reel": show_picture(f"{reel.num_clips} clips with their labels", reel.poster),
+        "reel_file": dg.MetadataValue.path(f"{store.root}/{folder}.mp4"),
+        "statistics": dg.MetadataValue.path(f"{store.root}/{folder}.html"),
+        "poses": show_picture("poses", found.plots["poses"]),
+        "frames": show_picture("people in the frame", found.plots["frames"]),
+        **{name: dg.MetadataValue.float(float(value)) for name, value in found.numbers.items()},
+    }
 
 
 class DatasetConfig(dg.Config):

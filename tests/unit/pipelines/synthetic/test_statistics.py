@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.clip_files import open_clips
 from pipelines.pack import pack
-from pipelines.statistics_page import compare, summarise, write_statistics
+from pipelines.statistics_page import compare, make_statistics, summarise
 from pipelines.synthetic.naming import camera_name
 from pipelines.synthetic.produce import render_clips
 from pipelines.synthetic.scene import SceneSettings
@@ -19,6 +19,7 @@ from pipelines.synthetic.statistics import (
     principal_components,
 )
 from storage_schemas.clip import ClipRecord
+from storage_schemas.dataset import publish
 from storage_schemas.shards import CLIP
 from storage_schemas.store import Store
 
@@ -81,13 +82,17 @@ def test_a_rendered_clip_tells_its_scene(root):
         assert person.poses.shape[1:] == (23, 3)
 
 
-def test_the_page_counts_every_rendered_clip_packed_or_not(root, tmp_path):
-    numbers = write_statistics(root, tmp_path / "clips.html")
+def test_the_page_counts_every_rendered_clip_packed_published_or_neither(root, tmp_path):
+    found = make_statistics(open_clips(root))
+    numbers = found.numbers
     assert (numbers["clips"], numbers["people"], numbers["environments"]) == (2, 2, 2)
     pack(root, "set")
-    assert write_statistics(root, tmp_path / "packed.html", "set") == numbers
-    assert "digital humans" in (tmp_path / "clips.html").read_text()
-    assert len(list(tmp_path.glob("clips_*.png"))) == 5
+    publish(root, "set")
+    for packed in ("set", "set@1"):
+        assert make_statistics(open_clips(root, packed)).numbers == numbers
+    found.write(tmp_path / "deep" / "page.html")
+    assert "digital humans" in (tmp_path / "deep" / "page.html").read_text()
+    assert len(list(tmp_path.glob("deep/page_*.png"))) == 5
 
 
 def test_footage_does_not_count_as_rendered(root, tmp_path):
@@ -99,7 +104,7 @@ def test_footage_does_not_count_as_rendered(root, tmp_path):
         record = dataclasses.replace(record, source="real", provenance={})
         store.write(f"clips/{clip_id}/{CLIP}", record.to_json())
     with pytest.raises(ValueError, match="no rendered clip"):
-        write_statistics(store, tmp_path / "page.html")
+        make_statistics(open_clips(store))
 
 
 def test_equal_clips_count_as_one_character_motion_and_world(root):
