@@ -19,7 +19,7 @@ def write_npz(arrays: Mapping[str, np.ndarray]) -> bytes:
         ValueError: If an array holds Python objects.
     """
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=DEFLATE_LEVEL) as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(arrays):
             array = np.asarray(arrays[name])
             if array.dtype.hasobject:
@@ -30,7 +30,7 @@ def write_npz(arrays: Mapping[str, np.ndarray]) -> bytes:
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.create_system = 3
             entry.external_attr = 0o644 << 16
-            archive.writestr(entry, content.getvalue())
+            archive.writestr(entry, content.getvalue(), compresslevel=DEFLATE_LEVEL)
     return buffer.getvalue()
 
 

@@ -52,7 +52,11 @@ def track_points(
     order = np.argsort(-visible.sum(axis=1), kind="stable")
     least = min(FEWEST, len(frames))
     kept = np.sort(order[: min(count, int((visible.sum(axis=1) >= least).sum()))])
-    return PointTracks(xy_px=(xy[kept] * scale).astype(np.float32), visible=visible[kept])
+    return PointTracks(
+        xy_px=(xy[kept] * scale).astype(np.float32),
+        visible=visible[kept],
+        instance=np.zeros(len(kept), np.uint8),
+    )
 
 
 def _step(

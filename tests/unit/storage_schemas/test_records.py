@@ -20,8 +20,10 @@ from storage_schemas.conventions import (
     latent_frames,
 )
 from storage_schemas.depth import DepthTrack
+from storage_schemas.flow import FlowTrack
 from storage_schemas.latent import LatentRecord
 from storage_schemas.mask import MaskTrack
+from storage_schemas.normal import NormalTrack
 from storage_schemas.points import PointTracks
 
 RANDOM = np.random.default_rng(0)
@@ -98,7 +100,19 @@ ARRAY_RECORDS = [
     bodies(left_hand_pose=floats(2, 3, 15, 3), jaw_pose=floats(2, 3, 3)),
     MaskTrack(instance=RANDOM.integers(0, 3, (3, 4, 5)).astype(np.uint8)),
     BackgroundValid(valid=RANDOM.random((3, 4, 5)) > 0.5),
-    PointTracks(xy_px=floats(6, 3, 2), visible=RANDOM.random((6, 3)) > 0.5),
+    bodies(foot_contact=RANDOM.random((2, 3, 4)) > 0.5),
+    PointTracks(
+        xy_px=floats(6, 3, 2),
+        visible=RANDOM.random((6, 3)) > 0.5,
+        instance=np.array([0, 0, 1, 1, 2, 2], np.uint8),
+    ),
+    FlowTrack(
+        forward=RANDOM.integers(-32767, 32767, (3, 4, 5, 2)).astype(np.int16),
+        backward=RANDOM.integers(-32767, 32767, (3, 4, 5, 2)).astype(np.int16),
+        forward_occluded=RANDOM.random((3, 4, 5)) > 0.5,
+        backward_occluded=RANDOM.random((3, 4, 5)) > 0.5,
+    ),
+    NormalTrack(normal=RANDOM.integers(-127, 128, (3, 4, 5, 3)).astype(np.int8)),
     DepthTrack(depth_m=np.array([[[1.0, np.inf]]], np.float32)),
     latents(),
 ]
