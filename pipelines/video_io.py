@@ -175,6 +175,7 @@ def encode_mp4(
     frames: UInt8[np.ndarray, "t h w 3"] | Iterable[UInt8[np.ndarray, "h w 3"]],
     fps: float | int,
     crf: int = 16,
+    preset: str = "medium",
 ) -> bytes:
     """RGB frames to H.264 yuv420p in mp4, BT.709 tagged, no audio; same input, same bytes.
 
@@ -182,6 +183,8 @@ def encode_mp4(
         frames: An array or any iterable of frames of one even size, so that long clips stream.
         fps: Constant frame rate.
         crf: Quality, 0 (largest) to 51; 16 is about 45 dB on camera footage.
+        preset: How hard x264 searches; `veryfast` halves the time of small rendered clips, for
+            0.3 dB and the same bytes.
     """
     if not (np.isfinite(fps) and fps > 0):
         raise ValueError(f"fps must be positive, got {fps}")
@@ -192,7 +195,7 @@ def encode_mp4(
         for frame in frames:
             if size is None:
                 size = _require_even(*frame.shape[:2])
-                stream = _open_h264(container, size, fps, crf)
+                stream = _open_h264(container, size, fps, crf, preset)
             if frame.shape[:2] != size:
                 raise ValueError(f"frames must all be {size} (h, w), got {frame.shape[:2]}")
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
@@ -384,11 +387,14 @@ def _require_even(height: int, width: int) -> tuple[int, int]:
     return (height, width)
 
 
-def _open_h264(container: Any, size: tuple[int, int], fps: float | int, crf: int) -> Any:
+def _open_h264(
+    container: Any, size: tuple[int, int], fps: float | int, crf: int, preset: str
+) -> Any:
     # One thread: x264 splits work by thread count, which would change the bytes between machines.
     # Without macroblock tree: its AVX-512 code gave 14 different results in 302 equal runs on a
     # busy machine (x264 core in PyAV 18); without it, or held to AVX2, all of 221 and 268 agree.
-    options = {"crf": str(crf), "g": str(GOP_FRAMES), "threads": "1", "x264-params": "mbtree=0"}
+    options = {"crf": str(crf), "preset": preset, "g": str(GOP_FRAMES), "threads": "1"}
+    options["x264-params"] = "mbtree=0"
     rate = Fraction(fps).limit_denominator(1001)
     stream = container.add_stream("libx264", rate=rate, options=options)
     stream.height, stream.width = size

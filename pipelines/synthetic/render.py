@@ -3,17 +3,18 @@
 World frame: metres, y up. Camera: OpenCV. Frames are uint8 RGB; row 0 is the top.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
 
-from models.geometry import project
+from pipelines.camera_caption import describe_camera
 from pipelines.synthetic.actor import Actor, shipped_body
-from pipelines.synthetic.renderers.opengl import FrameBuffers, OpenGLRenderer
+from pipelines.synthetic.renderers.blender import draw_blender, draw_eevee
+from pipelines.synthetic.renderers.opengl import FrameBuffers, OpenGLRenderer, View
 from pipelines.synthetic.scene import SceneSpec
+from pipelines.synthetic.truth import Candidates, Truth, body_tracks, pixel_truth, point_tracks
 from pipelines.synthetic.world import Pictures, World, build_world
 from pipelines.video_io import encode_mp4
 from storage_schemas import shards
@@ -22,20 +23,29 @@ from storage_schemas.body import BodyTracks
 from storage_schemas.camera import CameraTrack
 from storage_schemas.clip import ClipRecord
 from storage_schemas.depth import DepthTrack
+from storage_schemas.flow import FlowTrack
 from storage_schemas.mask import MaskTrack
+from storage_schemas.normal import NormalTrack
 from storage_schemas.points import PointTracks
 
-CODE_VERSION = "1"
-NUM_POINTS = 96
-POINT_FAR_M = 30.0
-DEPTH_TOLERANCE = 0.02
-"""Relative: a tracked point is seen when the depth map agrees this well with its own depth."""
+CODE_VERSION = "2"
+PRESET = "veryfast"
 VERBS = {
     "walk": "walks",
+    "run": "runs",
     "turn": "turns around",
-    "wave": "waves",
+    "jump": "jumps",
     "squat": "squats",
+    "sit": "sits down on the floor",
     "dance": "dances",
+    "wave": "waves",
+    "point": "points",
+    "clap": "claps",
+    "stretch": "stretches",
+    "reach": "reaches for something",
+    "bow": "bows",
+    "kick": "kicks",
+    "box": "boxes",
     "mocap": "moves",
 }
 
@@ -45,10 +55,9 @@ class Drawing:
     """What the OpenGL pass draws in one go: pictures, and the truth of every tier."""
 
     pictures: Pictures
-    instance: UInt8[np.ndarray, "frames height width"]
-    """0 background, p+1 person p."""
-    depth_m: Float[np.ndarray, "frames height width"]
-    """Camera z; inf where nothing is hit."""
+    truth: Truth
+    candidates: tuple[Float[np.ndarray, "frames points 6"], ...]
+    """Per person: places and normals of points that may be tracked, world metres."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +71,8 @@ class RenderedClip:
     """0 background, p+1 person p."""
     depth_m: Float[np.ndarray, "frames height width"]
     """Camera z; inf where nothing is hit."""
+    normal: NormalTrack
+    flow: FlowTrack
     body: BodyTracks
     camera: CameraTrack
     points: PointTracks
@@ -79,13 +90,62 @@ def draw_world(world: World) -> Drawing:
         shadow_centre=world.shadow_centre,
         shadow_radius_m=world.shadow_radius_m,
     ) as renderer:
-        buffers = _draw_frames(renderer, world.actors, world.camera)
-        plate = _draw_plate(renderer, world.camera)
+        chosen = [Candidates.of(a, spec.seed, p) for p, a in enumerate(world.actors)]
+        moments = _Moments(world.actors, chosen)
+        pictures: list[tuple[np.ndarray, np.ndarray]] = []
+        truth = pixel_truth(_draw_frames(renderer, world.camera, moments, pictures))
     return Drawing(
-        pictures=Pictures(frames=np.stack([b.rgb for b in buffers]), plate=plate),
-        instance=np.stack([b.instance for b in buffers]),
-        depth_m=np.stack([b.depth_m for b in buffers]),
+        pictures=Pictures(
+            frames=np.stack([rgb for rgb, _ in pictures]),
+            plate=np.stack([plate for _, plate in pictures]),
+        ),
+        truth=truth,
+        candidates=tuple(np.stack(places) for places in moments.places),
     )
+
+
+class _Moments:
+    """Everybody's surfaces frame after frame, posed once; the candidates' places are kept."""
+
+    def __init__(self, actors: Sequence[Actor], chosen: Sequence[Candidates]) -> None:
+        self._actors, self._chosen = actors, chosen
+        self.places: list[list[np.ndarray]] = [[] for _ in actors]
+
+    def pose(self, frame: int) -> list[list[tuple[np.ndarray, np.ndarray]]]:
+        """Vertices and normals of every part of every person; call it with 0, 1, 2 ..."""
+        people: list[list[tuple[np.ndarray, np.ndarray]]] = []
+        for actor, chosen, places in zip(self._actors, self._chosen, self.places, strict=True):
+            parts = [actor.posed(part, frame) for part in range(len(actor.surfaces))]
+            places.append(chosen.places(parts))
+            people.append(parts)
+        return people
+
+
+def _draw_frames(
+    renderer: OpenGLRenderer,
+    camera: CameraTrack,
+    moments: _Moments,
+    pictures: list[tuple[np.ndarray, np.ndarray]],
+) -> Iterator[FrameBuffers]:
+    """Each frame with the frames beside it, which the flow needs; its pictures go to the list."""
+    views = [
+        View(K=K, T_camera_world=T) for K, T in zip(camera.K, camera.T_camera_world, strict=True)
+    ]
+    if camera.kind == "static":
+        views = [views[0]] * len(views)
+    last = len(views) - 1
+    now = before = moments.pose(0)
+    for frame, view in enumerate(views):
+        after = moments.pose(frame + 1) if frame < last else now
+        for person, parts in enumerate(now):
+            for part, (vertices, normals) in enumerate(parts):
+                places = after[person][part][0], before[person][part][0]
+                renderer.pose(person, part, vertices, normals, *places)
+        beside = {"after": views[min(frame + 1, last)], "before": views[max(frame - 1, 0)]}
+        drawn = renderer.render(view, **beside)
+        pictures.append((drawn.rgb, drawn.plate))
+        yield drawn
+        before, now = now, after
 
 
 def draw_opengl(world: World) -> Pictures:
@@ -94,7 +154,11 @@ def draw_opengl(world: World) -> Pictures:
 
 
 OPENGL = "opengl"
-TIERS: dict[str, Callable[[World], Pictures]] = {OPENGL: draw_opengl}
+TIERS: dict[str, Callable[[World], Pictures]] = {
+    OPENGL: draw_opengl,
+    "blender": draw_blender,
+    "eevee": draw_eevee,
+}
 """Where pictures come from; the truth comes from the OpenGL pass whichever is chosen."""
 
 
@@ -111,105 +175,28 @@ def render_clip(spec: SceneSpec, tier: str = OPENGL) -> RenderedClip:
     world = build_world(spec)
     drawing = draw_world(world)  # its own pictures come almost free: people are posed once
     pictures = drawing.pictures if tier == OPENGL else TIERS[tier](world)
-    instance, depth_m = drawing.instance, drawing.depth_m
+    truth = drawing.truth
     return RenderedClip(
         frames=pictures.frames,
         plate=pictures.plate,
-        instance=instance,
-        depth_m=depth_m,
-        body=_body_tracks(spec, world.actors, world.camera, instance),
+        instance=truth.instance,
+        depth_m=truth.depth_m,
+        normal=truth.normal,
+        flow=truth.flow,
+        body=body_tracks(world.actors, world.camera, truth.instance),
         camera=world.camera,
-        points=_background_points(spec.seed, world.camera, instance, depth_m),
+        points=point_tracks(spec.seed, world.camera, truth, drawing.candidates),
     )
 
 
-def _draw_frames(
-    renderer: OpenGLRenderer, actors: Sequence[Actor], camera: CameraTrack
-) -> list[FrameBuffers]:
-    buffers = []
-    for frame in range(len(camera.K)):
-        for person, actor in enumerate(actors):
-            for part in range(len(actor.surfaces)):
-                renderer.pose(person, part, *actor.posed(part, frame))
-        buffers.append(renderer.render(camera.K[frame], camera.T_camera_world[frame]))
-    return buffers
-
-
-def _draw_plate(renderer: OpenGLRenderer, camera: CameraTrack) -> np.ndarray:
-    """The empty scene; one picture serves every frame of a camera that does not move."""
-    if camera.kind == "static":
-        picture = renderer.render_plate(camera.K[0], camera.T_camera_world[0])
-        return np.repeat(picture[None], len(camera.K), axis=0)
-    views = zip(camera.K, camera.T_camera_world, strict=True)
-    return np.stack([renderer.render_plate(K, T) for K, T in views])
-
-
-def _body_tracks(
-    spec: SceneSpec, actors: Sequence[Actor], camera: CameraTrack, instance: np.ndarray
-) -> BodyTracks:
-    body = shipped_body()
-    K, T = torch.tensor(camera.K), torch.tensor(camera.T_camera_world)
-    people = np.arange(len(actors))
-    seen = (instance[None] == (people + 1)[:, None, None, None]).any((-1, -2))
-    joints_px = [project(torch.as_tensor(a.joints).double(), K, T)[0].numpy() for a in actors]
-    return BodyTracks(
-        person_id=people.astype(np.int64),
-        betas=np.stack([a.character.betas for a in actors]).astype(np.float32),
-        global_orient=np.stack([a.motion.global_orient for a in actors]),
-        body_pose=np.stack([a.motion.body_pose for a in actors]),
-        transl=np.stack([a.motion.transl for a in actors]),
-        visible=seen,
-        confidence=np.ones((len(actors), spec.num_frames), np.float32),
-        joints_px=np.stack(joints_px).astype(np.float32),
-        body_model=f"{body.name}:{body.digest}",
-    )
-
-
-def _background_points(
-    seed: int, camera: CameraTrack, instance: np.ndarray, depth_m: np.ndarray
-) -> PointTracks:
-    """Tracks of still points picked in the first, middle and last frame."""
-    rng = np.random.default_rng((seed, 0x907))
-    frames, height, width = instance.shape
-    world: list[np.ndarray] = []
-    for frame in sorted({0, frames // 2, frames - 1}):
-        usable = (instance[frame] == 0) & (depth_m[frame] < POINT_FAR_M)
-        rows, columns = np.nonzero(usable)
-        if len(rows) == 0:
-            continue
-        chosen = rng.choice(len(rows), size=min(NUM_POINTS // 3, len(rows)), replace=False)
-        pixels = np.stack([columns[chosen] + 0.5, rows[chosen] + 0.5, np.ones(len(chosen))], 1)
-        z = depth_m[frame][rows[chosen], columns[chosen]].astype(float)
-        p_camera = pixels @ np.linalg.inv(camera.K[frame]).T * z[:, None]
-        T = camera.T_camera_world[frame]
-        world.append((p_camera - T[:3, 3]) @ T[:3, :3])
-    points = np.concatenate(world) if world else np.zeros((0, 3))
-    xy_px, z = project(
-        torch.as_tensor(points)[None],
-        torch.tensor(camera.K),
-        torch.tensor(camera.T_camera_world),
-    )
-    xy, depth = xy_px.numpy(), z.numpy()
-    inside = (depth > 0) & (xy >= 0).all(-1) & (xy < np.array([width, height])).all(-1)
-    column = np.clip(xy[..., 0], 0, width - 1).astype(int)
-    row = np.clip(xy[..., 1], 0, height - 1).astype(int)
-    index = np.arange(frames)[:, None]
-    agrees = np.abs(depth_m[index, row, column] - depth) < DEPTH_TOLERANCE * np.abs(depth)
-    visible = inside & agrees & (instance[index, row, column] == 0)
-    return PointTracks(
-        xy_px=np.moveaxis(np.clip(xy, -1e6, 1e6), 0, 1).astype(np.float32),
-        visible=np.moveaxis(visible, 0, 1),
-    )
-
-
-def caption(spec: SceneSpec) -> str:
-    """What the scene shows, in a sentence."""
+def caption(spec: SceneSpec, clip: RenderedClip) -> str:
+    """What the scene shows, in a sentence; what the camera does is read from its path."""
     acts = " and ".join(f"one person {VERBS[person.motion]}" for person in spec.people)
-    camera = {"static": "the camera rests"}.get(spec.camera.kind, f"{spec.camera.kind} camera")
-    return f"{acts} on {spec.environment.ground}, {camera}"
+    camera = describe_camera(clip.camera, spec.fps, clip.body.transl.astype(float))
+    return f"{acts} {spec.environment.place}, {camera}"
 
 
-def clip_record(spec: SceneSpec, tier: str = OPENGL) -> ClipRecord:
+def clip_record(spec: SceneSpec, clip: RenderedClip, tier: str = OPENGL) -> ClipRecord:
     """The clip's record; its source is the scene itself."""
     stamps_ns = np.round(np.arange(spec.num_frames + 1) * 1e9 / spec.fps).astype(np.int64)
     body = shipped_body()
@@ -218,7 +205,7 @@ def clip_record(spec: SceneSpec, tier: str = OPENGL) -> ClipRecord:
         source="synthetic",
         uri=f"synthetic:seed={spec.seed}",
         source_sha256=spec.sha256,
-        licence="CC0-1.0",
+        licence=spec.licence,
         start_ns=0,
         end_ns=int(stamps_ns[-1]),
         fps=spec.fps,
@@ -226,12 +213,13 @@ def clip_record(spec: SceneSpec, tier: str = OPENGL) -> ClipRecord:
         width=spec.width,
         height=spec.height,
         timestamps_ns=stamps_ns[:-1],
-        caption=caption(spec),
+        caption=caption(spec, clip),
         provenance={
             "render": {
                 "backend": tier,
                 "code_version": CODE_VERSION,
                 "weights": body.digest,
+                "performance_id": spec.performance_id,
                 "parameters": asdict(spec),
             }
         },
@@ -243,13 +231,15 @@ def render_members(spec: SceneSpec, tier: str = OPENGL) -> tuple[str, dict[str, 
     clip = render_clip(spec, tier)
     valid = BackgroundValid(valid=np.ones(clip.instance.shape, np.bool_))
     return spec.clip_id, {
-        shards.CLIP: clip_record(spec, tier).to_json(),
-        shards.VIDEO: encode_mp4(clip.frames, spec.fps),
+        shards.CLIP: clip_record(spec, clip, tier).to_json(),
+        shards.VIDEO: encode_mp4(clip.frames, spec.fps, preset=PRESET),
         shards.BODY: clip.body.to_npz(),
         shards.CAMERA: clip.camera.to_npz(),
         shards.MASK: MaskTrack(instance=clip.instance).to_npz(),
-        shards.BACKGROUND: encode_mp4(clip.plate, spec.fps),
+        shards.BACKGROUND: encode_mp4(clip.plate, spec.fps, preset=PRESET),
         shards.BACKGROUND_VALID: valid.to_npz(),
         shards.POINTS: clip.points.to_npz(),
         shards.DEPTH: DepthTrack(depth_m=clip.depth_m).to_npz(),
+        shards.FLOW: clip.flow.to_npz(),
+        shards.NORMAL: clip.normal.to_npz(),
     }

@@ -1,4 +1,7 @@
 #version 330
+#ifdef STILL
+#extension GL_ARB_sample_shading : enable
+#endif
 // Lambert + a small highlight, sun with two shadow maps (props, people), SH ambient, filmic tone curve.
 uniform sampler2D albedo_map;
 uniform sampler2DShadow props_shadow;
@@ -20,16 +23,30 @@ in vec3 v_position;
 in vec3 v_normal;
 in vec2 v_uv;
 in vec3 v_tint;
-out vec4 colour;
+layout(location = 0) out vec4 colour;
+#ifdef STILL
+layout(location = 1) out vec4 plate;
+#endif
 
-float lit(sampler2DShadow map, mat4 T, vec3 p, float bias) {
-    vec4 q = T * vec4(p, 1.0);
-    vec3 s = q.xyz * 0.5 + 0.5;
-    if (any(lessThan(s, vec3(0.0))) || any(greaterThan(s, vec3(1.0)))) return 1.0;
+#ifdef STILL
+// Shaded once a pixel: two taps along the longer side of its footprint keep slanted ground sharp.
+vec4 texel_at(vec2 uv) {
+    vec2 across = dFdx(uv), along = dFdy(uv);
+    vec2 longer = dot(across, across) > dot(along, along) ? across : along;
+    return 0.5 * (texture(albedo_map, uv - 0.25 * longer, -1.2) + texture(albedo_map, uv + 0.25 * longer, -1.2));
+}
+#else
+vec4 texel_at(vec2 uv) { return texture(albedo_map, uv, -0.5); }
+#endif
+
+float lit(sampler2DShadow map, mat4 T, vec3 p, bool is_needed) {
+    vec3 s = (T * vec4(p, 1.0)).xyz * 0.5 + 0.5;
+    bool is_inside = all(greaterThan(s, vec3(0.0))) && all(lessThan(s, vec3(1.0)));
+    if (!is_needed || !is_inside) return 1.0;
     vec2 texel = 1.0 / vec2(textureSize(map, 0));
     float sum = 0.0;
     for (int i = 0; i < 4; ++i)  // each tap is itself a filtered 2 x 2 comparison
-        sum += texture(map, vec3(s.xy + (vec2(i & 1, i >> 1) - 0.5) * 1.5 * texel, s.z - bias));
+        sum += texture(map, vec3(s.xy + (vec2(i & 1, i >> 1) - 0.5) * 1.5 * texel, s.z - 0.0006));
     return sum * 0.25;
 }
 
@@ -49,8 +66,17 @@ void main() {
     vec3 n = normalize(v_normal);
     vec3 to_eye = normalize(eye - v_position);
     if (dot(n, to_eye) < 0.0 && !gl_FrontFacing) n = -n;
-    vec4 texel = texture(albedo_map, v_uv, -0.5);
-#ifdef CUTOUT
+    vec4 texel = texel_at(v_uv);
+#if defined(CUTOUT) && defined(STILL)
+    vec2 slope = vec2(dFdx(texel.a), dFdy(texel.a));
+    int covered = 0;  // the usual four places in the pixel
+    if (texel.a + dot(slope, vec2(-0.125, -0.375)) >= 0.5) covered |= 1;
+    if (texel.a + dot(slope, vec2(0.375, -0.125)) >= 0.5) covered |= 2;
+    if (texel.a + dot(slope, vec2(-0.375, 0.125)) >= 0.5) covered |= 4;
+    if (texel.a + dot(slope, vec2(0.125, 0.375)) >= 0.5) covered |= 8;
+    if (covered == 0) discard;
+    gl_SampleMask[0] = covered;
+#elif defined(CUTOUT)
     if (texel.a < 0.5) discard;
 #endif
     vec3 albedo = pow(texel.rgb, vec3(2.2)) * v_tint;
@@ -60,10 +86,13 @@ void main() {
     }
     float facing = max(dot(n, sun_direction), 0.0);
     vec3 offset = v_position + n * 0.015;
-    float shadow = lit(props_shadow, T_props_shadow_world, offset, 0.0006);
-    if (has_people_shadow) shadow = min(shadow, lit(people_shadow, T_people_shadow_world, offset, 0.0006));
-    float highlight = gloss * pow(max(dot(n, normalize(to_eye + sun_direction)), 0.0), 32.0);
-    vec3 radiance = albedo * (ambient(n) + sun_rgb * facing * shadow + emission) + sun_rgb * highlight * shadow * facing;
+    float props = lit(props_shadow, T_props_shadow_world, offset, true);
+    float people = lit(people_shadow, T_people_shadow_world, offset, has_people_shadow);
+    vec3 sun = sun_rgb * facing * (albedo + gloss * pow(max(dot(n, normalize(to_eye + sun_direction)), 0.0), 32.0));
+    vec3 rest = albedo * (ambient(n) + emission);
     float haze = 1.0 - exp(-max(length(eye - v_position) - 12.0, 0.0) * haze_per_m);
-    colour = vec4(tone(exposure * mix(radiance, haze_rgb, haze)), 1.0);
+    colour = vec4(tone(exposure * mix(rest + sun * min(props, people), haze_rgb, haze)), 1.0);
+#ifdef STILL
+    plate = vec4(tone(exposure * mix(rest + sun * props, haze_rgb, haze)), 1.0);
+#endif
 }

@@ -9,12 +9,10 @@ out vec3 v_position;
 out vec3 v_normal;
 out vec2 v_uv;
 out vec3 v_tint;
-out float v_depth_m;
 void main() {
     v_position = in_position;
     v_normal = in_normal;
     v_uv = in_uv;
     v_tint = in_tint;
     gl_Position = T_clip_world * vec4(in_position, 1.0);
-    v_depth_m = gl_Position.w;  // the projection keeps the camera's z here
 }
