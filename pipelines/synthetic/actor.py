@@ -10,16 +10,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.spatial.transform import Rotation
 
 from models.body.model import BodyModel
 from pipelines.synthetic.characters import Character, MeshPart, make_character
 from pipelines.synthetic.contact import foot_contact, sole_points
-from pipelines.synthetic.gait import Skeleton, yaw_rotation
-from pipelines.synthetic.motion import MOTIONS, BodyMotion
-from pipelines.synthetic.people import PersonSpec
+from pipelines.synthetic.figure import BodyMotion
+from pipelines.synthetic.gait import Skeleton
+from pipelines.synthetic.people import PersonSpec, make_motion, place_motion
 from pipelines.synthetic.renderers.opengl import SurfaceMesh
-from pipelines.synthetic.retarget import read_motion, retarget
 
 SKIN_GLOSS = 0.05
 
@@ -52,14 +50,25 @@ class Actor:
 
 
 @cache
+def body_at(path: Path | None) -> BodyModel:
+    """The shipped free body, or the licensed file at a path, read once per process.
+
+    Raises:
+        ValueError: If there is no such file, or it holds no SMPL body.
+    """
+    return BodyModel.load(path)
+
+
 def shipped_body() -> BodyModel:
     """The free body, read once per process."""
-    return BodyModel.load()
+    return body_at(None)
 
 
 @lru_cache(maxsize=32)
-def _character(seed: int, texture_px: int) -> Character:
-    return make_character(seed, shipped_body(), texture_px)
+def _character(
+    seed: int, texture_px: int, body_file: Path | None, texture_folder: Path | None
+) -> Character:
+    return make_character(seed, body_at(body_file), texture_px, texture_folder)
 
 
 def vertex_normals(
@@ -87,40 +96,33 @@ def _surface(part: MeshPart) -> SurfaceMesh:
         faces=part.faces,
         texture=part.texture,
         gloss=SKIN_GLOSS if part.name == "skin" else 0.0,
+        is_two_sided=part.name != "skin",  # clothes cover where the skin ends
     )
 
 
-def make_motion(spec: PersonSpec, fps: float, num_frames: int, skeleton: Skeleton) -> BodyMotion:
-    """The person's motion over the clip, at the world origin or where the recording has it."""
-    times_s = spec.start_s + spec.speed * np.arange(num_frames) / fps
-    if spec.file is None:
-        return MOTIONS[spec.motion](spec.motion_seed, times_s, skeleton)
-    recording = read_motion(Path(spec.file.path))
-    # a recording shorter than the clip is played forth and back
-    length_s = max((recording.num_frames - 1) / recording.fps, 1e-6)
-    return retarget(recording, length_s - np.abs(times_s % (2 * length_s) - length_s), skeleton)
+def make_actor(
+    spec: PersonSpec,
+    fps: float,
+    num_frames: int,
+    texture_px: int = 512,
+    body_file: Path | None = None,
+    texture_folder: Path | None = None,
+) -> Actor:
+    """Dress a person and let it move.
 
+    Args:
+        spec: Who does what, where.
+        fps: Frames per second.
+        num_frames: Length.
+        texture_px: Side of the skin's texture.
+        body_file: None for the free body, else a licensed SMPL file; then `texture_folder` too.
+        texture_folder: The user's skins, see `make_character`.
 
-def place_motion(
-    motion: BodyMotion, skeleton: Skeleton, heading_deg: float, place_m: tuple[float, float]
-) -> BodyMotion:
-    """Turn a motion about its middle pelvis and move that to `place_m` (x, z); heights stay."""
-    root = skeleton.joints[0]
-    pelvis = motion.transl + root
-    middle = pelvis[len(pelvis) // 2] * np.array([1.0, 0.0, 1.0])
-    turn = yaw_rotation(np.array(np.radians(heading_deg)))
-    moved = turn.apply(pelvis - middle) + np.array([place_m[0], 0.0, place_m[1]])
-    orient = turn * Rotation.from_rotvec(motion.global_orient)
-    return BodyMotion(
-        global_orient=orient.as_rotvec().astype(np.float32),
-        body_pose=motion.body_pose,
-        transl=(moved - root).astype(np.float32),
-    )
-
-
-def make_actor(spec: PersonSpec, fps: float, num_frames: int, texture_px: int = 512) -> Actor:
-    """Dress a person and let it move; `texture_px` is the side of the skin's texture."""
-    body, character = shipped_body(), _character(spec.character, texture_px)
+    Raises:
+        ValueError: If a file is missing or does not fit.
+    """
+    body = body_at(body_file)
+    character = _character(spec.character, texture_px, body_file, texture_folder)
     skeleton = Skeleton.of(body, character.betas)
     motion = make_motion(spec, fps, num_frames, skeleton)
     motion = place_motion(motion, skeleton, spec.heading_deg, spec.place_m)

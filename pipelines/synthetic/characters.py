@@ -1,6 +1,7 @@
 """Dressed, textured people for the synthetic renderer, each a pure function of a seed."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int32, UInt8
@@ -19,6 +20,7 @@ from pipelines.synthetic.outfit import (
     looseness,
     thickness_m,
 )
+from pipelines.synthetic.scanned import read_picture, scanned_mesh, texture_files
 from pipelines.synthetic.texture import Points, blend, edge, make_atlas, to_image
 
 CUT_MARGIN_M = 0.03
@@ -99,7 +101,7 @@ class Tailor:
         shoe = garment.shoes(self._mannequin, shaped, outfit.shoe_top_m, 0.007)
         parts.append(_part("shoes", shoe, _paint_shoe(outfit, rng)))
         eye = garment.eyes(self._mannequin, shaped)
-        parts.append(_part("eyes", eye, skin.paint_eye(rng)))
+        parts.append(_part("eyes", eye, skin.paint_eye(outfit.face, rng)))
         bare = garment.skin_mesh(self._mannequin, shaped, covers)
         recession_m = None if outfit.hair.name == "bald" else outfit.hair.recession_m
         texture = skin.paint_skin(self._atlas, outfit.face, recession_m, rng)
@@ -131,7 +133,7 @@ class Tailor:
         points = self._atlas.position
         inside_m = CUTS[cloth.name](points, cloth)
         near = inside_m > -CUT_MARGIN_M
-        colours = np.tile(cloth.colours[0], (len(points), 1))
+        colours = np.tile(cloth.colours[0].astype(np.float32), (len(points), 1))
         colours[near] = paint_cloth(
             points[near], inside_m[near], cloth.pattern, cloth.colours, cloth.detail, rng
         )
@@ -217,20 +219,37 @@ def _paint_shoe(outfit: Outfit, rng: np.random.Generator, size: int = 64) -> np.
     return to_image(colours * (1 - 0.35 * edge(0.03 - np.abs(v - 0.72), 0.02))[:, None], size)
 
 
+def _scanned_character(seed: int, body: BodyModel, texture_px: int, folder: Path) -> Character:
+    layout, pictures = texture_files(folder)
+    rng = np.random.default_rng((seed, 0x5CA7))
+    betas = np.clip(rng.normal(size=10), -2, 2)
+    picture = pictures[int(rng.integers(len(pictures)))]
+    part = _part("skin", scanned_mesh(body, betas, layout), read_picture(picture, texture_px))
+    name = f"{seed:06d}-{picture.stem}"
+    return Character(name=name, betas=betas.astype(np.float32), parts=(part,))
+
+
 _TAILORS: dict[tuple[str, int], Tailor] = {}
 
 
-def make_character(seed: int, body: BodyModel, texture_px: int = 512) -> Character:
-    """A dressed person; the same for the same seed, body and texture size.
+def make_character(
+    seed: int, body: BodyModel, texture_px: int = 512, texture_folder: Path | None = None
+) -> Character:
+    """A person; the same for the same seed, body, texture size and folder.
 
     Args:
         seed: Any non-negative number; each is another person.
-        body: The shipped free body (licensed files bring no UVs).
-        texture_px: Side of the body's texture atlas.
+        body: The shipped free body; with `texture_folder` any body, as a licensed SMPL file.
+        texture_px: Side of the body's texture.
+        texture_folder: Pictures of people and the UV layout of `body`, see `scanned`; the seed
+            chooses one and a shape. Such people move by skinning alone: SMPL's pose corrections
+            are not drawn.
 
     Raises:
-        ValueError: If the body brings no UVs.
+        ValueError: If the body brings no UVs and no folder is given, or the folder does not fit.
     """
+    if texture_folder is not None:
+        return _scanned_character(seed, body, texture_px, texture_folder)
     key = (body.digest, texture_px)
     if key not in _TAILORS:
         _TAILORS[key] = Tailor(body, texture_px)

@@ -32,8 +32,8 @@ def _plain(points: Points, rng: np.random.Generator, colours: np.ndarray) -> Col
 
 def _heather(points: Points, rng: np.random.Generator, colours: np.ndarray) -> Colours:
     """Mixed yarn: plain from afar."""
-    fleck = waves(points, rng, 0.016, 8) + 0.7 * rng.normal(size=len(points))
-    return _plain(points, rng, colours) * (1 + 0.05 * fleck)[:, None]
+    fleck = waves(points, rng, 0.013, 12) + rng.normal(size=len(points))
+    return _plain(points, rng, colours) * (1 + 0.028 * fleck)[:, None]
 
 
 def _bands(value: Values, period_m: float, share: float) -> Values:

@@ -48,7 +48,8 @@ class Mannequin:
         look = body.appearance
         if "uv" not in look:
             raise ValueError(
-                f"body {body.name} brings no UVs; clothes are cut on the shipped free body"
+                f"body {body.name} brings no UVs; clothes are cut on the shipped free body: take "
+                "that, or give texture_folder with the UV layout of this one"
             )
         self.template: Vertices = body.v_template.numpy()
         self.shapedirs = body.shapedirs.numpy()

@@ -73,7 +73,7 @@ def draw_cut(name: str, rng: np.random.Generator) -> HairCut:
     base = HairCut(name=name, cap_m=0.010, side_cap_m=0.008, curl=curl, parting_x_m=part)
     cuts = {
         "bald": BALD,
-        "buzz": HairCut(name=name, cap_m=0.004, side_cap_m=0.003, curl=0.6),
+        "buzz": HairCut(name=name, cap_m=0.004, side_cap_m=0.003, curl=0.3),
         "crop": replace(
             base, side_cap_m=0.004, num_locks=120, top_m=0.03 + 0.02 * length, side_m=0.012,
             lift=0.28 + 0.15 * length, weight=0.1, parting_x_m=None,
@@ -195,9 +195,10 @@ def _cap(
     keep = (inside_m > -CAP_BORDER_M * 0.7)[mannequin.faces].all(1)
     used, faces = np.unique(mannequin.faces[keep], return_inverse=True)
     points = template[used].astype(np.float32)
-    bumps = 0.12 + 0.35 * cut.curl
     rise = _rise(points, inside_m[used], cut)
-    rise = rise * (1 + bumps * np.clip(waves(points, rng, 0.035), -1, 1.5))
+    rise += (
+        (0.12 + 0.3 * cut.curl) * np.minimum(rise, 0.012) * np.clip(waves(points, rng, 0.05), -1, 1)
+    )
     vertices = shaped[used] + normals[used] * rise[:, None]
     faces = faces.reshape(-1, 3)
     pole = TAIL if cut.tail in ("bun", "ponytail") else CROWN
@@ -347,7 +348,7 @@ def _tail(
         return [_tube(path, 0.040 * np.sqrt(np.maximum(1 - (2 * t - 1) ** 2, 0.02)))]
     if cut.tail == "ponytail":
         drop = cut.tail_m * np.maximum(t - 0.08, 0) ** 1.15
-        back = -0.05 * np.sin(np.minimum(t * 3, 1) * np.pi / 2) + 0.035 * t * t
+        back = -0.035 * np.sin(np.minimum(t * 3, 1) * np.pi / 2) + 0.035 * t * t
         path = TAIL + head + np.stack([0 * t, 0.012 * np.sin(t * np.pi) - drop, back], -1)
         path[:, 2] = np.minimum(path[:, 2], -0.035 + head[2] - 0.05 * edge(0.33 - path[:, 1], 0.1))
         thick = 0.026 * edge(t + 0.05, 0.3) * (1 - 0.85 * t**2.2) + 0.002
@@ -423,6 +424,6 @@ def _paint_locks(
 
 def _strand_colours(colour: Float[np.ndarray, "3"], shade: Values) -> Float[np.ndarray, "texels 3"]:
     """Hair between its shadows and its shine."""
-    shine = colour * 1.12 + 0.06
+    shine = colour * 1.1 + 0.085
     lit = blend(np.tile(colour, (len(shade), 1)), shine, edge(shade, 2.2))
     return lit * np.clip(0.88 + 0.10 * shade, 0.6, 1.2)[:, None]

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from pipelines.synthetic.fabric import LEGS_BELOW_Y_M
 from pipelines.synthetic.hair import HairCut, draw_cut
-from pipelines.synthetic.skin import HAIR_COLOURS, SKIN_TONES, Face
+from pipelines.synthetic.skin import GREY_HAIR, HAIR_COLOURS, IRIS_COLOURS, SKIN_TONES, Face
 from pipelines.synthetic.texture import Points, Values, edge
 
 NECK_M = np.array([0.0, 0.285, 0.058])
@@ -36,9 +36,9 @@ NEUTRAL_SHARES = np.array(
 )
 ACCENTS = np.array(
     [
-        (0.58, 0.13, 0.13), (0.72, 0.53, 0.19), (0.12, 0.26, 0.19), (0.13, 0.34, 0.36),
-        (0.72, 0.54, 0.54), (0.54, 0.50, 0.65), (0.70, 0.37, 0.19), (0.18, 0.28, 0.52),
-        (0.78, 0.71, 0.44), (0.55, 0.67, 0.60), (0.62, 0.28, 0.36),
+        (0.50, 0.15, 0.15), (0.64, 0.49, 0.24), (0.15, 0.25, 0.19), (0.17, 0.32, 0.34),
+        (0.68, 0.54, 0.53), (0.52, 0.49, 0.60), (0.58, 0.34, 0.22), (0.20, 0.28, 0.46),
+        (0.72, 0.67, 0.49), (0.55, 0.63, 0.58), (0.50, 0.27, 0.32),
     ]
 )  # fmt: skip
 """Red, mustard, forest, teal, rose, lavender, rust, royal blue, pale yellow, sage, raspberry."""
@@ -157,7 +157,10 @@ def thickness_m(points: Points, cloth: Cloth) -> Values:
     if cloth.name == "bottom":
         return cloth.thickness_m + cloth.flare_m * np.clip((-0.5 - y) / 0.5, 0, 1)
     hangs = np.maximum(np.clip((np.abs(x) - 0.2) / 0.12, 0, 1), np.clip((0.02 - y) / 0.3, 0, 1))
-    return cloth.thickness_m * (0.45 + 0.55 * looseness(points, cloth)) + cloth.flare_m * hangs
+    # less over the shoulder, where it would stand up when the arms come down from the T-pose
+    shoulder = 1 - 0.45 * np.exp(-np.square((np.abs(x) - 0.18) / 0.07)) * edge(y - 0.1, 0.06)
+    loose = 0.45 + 0.55 * looseness(points, cloth)
+    return cloth.thickness_m * loose * shoulder + cloth.flare_m * hangs * shoulder
 
 
 CUTS = {"top": inside_top, "jacket": inside_jacket, "bottom": inside_bottom, "hat": inside_hat}
@@ -165,7 +168,7 @@ CUTS = {"top": inside_top, "jacket": inside_jacket, "bottom": inside_bottom, "ha
 
 def _shade(rng: np.random.Generator, colour: np.ndarray) -> np.ndarray:
     """The same cloth from another maker."""
-    return np.clip(colour * rng.uniform(0.85, 1.12) + rng.normal(0, 0.012, 3), 0.03, 0.93)
+    return np.clip(colour * rng.uniform(0.85, 1.12) * rng.normal(1, 0.025, 3), 0.03, 0.93)
 
 
 def _pick(rng: np.random.Generator, colours: np.ndarray, shares: np.ndarray) -> np.ndarray:
@@ -269,10 +272,16 @@ def _draw_face(rng: np.random.Generator, is_masculine: bool, has_bare_legs: bool
     place = rng.uniform(0, len(SKIN_TONES) - 1)
     tone = np.array([np.interp(place, range(len(SKIN_TONES)), c) for c in SKIN_TONES.T])
     tone = np.clip(tone * rng.normal(1, 0.015, 3), 0.05, 1)
-    dark_share = np.clip(place / 6, 0, 1)
-    chances = np.array([0.2, 0.2, 0.18, 0.12, 0.06, 0.09, 0.07, 0.05, 0.04, 0.006, 0.004])
+    dark_share = float(np.clip(place / 6, 0, 1))
+    chances = np.array([0.24, 0.22, 0.18, 0.13, 0.06, 0.09, 0.07, 0.006, 0.004])
     chances[4:7] *= 1 - dark_share
-    hair = HAIR_COLOURS[rng.choice(len(HAIR_COLOURS), p=chances / chances.sum())]
+    hair = _pick(rng, HAIR_COLOURS, chances)
+    age = float(rng.beta(1.0, 1.6))
+    if rng.random() < edge(np.array([age - 0.4]), 0.5)[0]:
+        hair = _shade(rng, GREY_HAIR[rng.integers(len(GREY_HAIR))])
+    shares = np.array([0.4, 0.25, 0.1, 0.15, 0.1])
+    shares[2:] *= max(0.0, 1 - 2 * dark_share)
+    iris = IRIS_COLOURS[rng.choice(len(IRIS_COLOURS), p=shares / shares.sum())]
     makeup = 0.0 if is_masculine else float(rng.random() < 0.5) * rng.uniform(0.3, 1)
     natural = tone * np.array([0.86, 0.58, 0.58])
     paint = np.array(colorsys.hsv_to_rgb(rng.uniform(0.94, 1.0), 0.7, rng.uniform(0.45, 0.8)))
@@ -280,11 +289,13 @@ def _draw_face(rng: np.random.Generator, is_masculine: bool, has_bare_legs: bool
     return Face(
         tone=tone,
         hair=hair,
-        lips=natural + (paint - natural) * 0.7 * makeup,
+        lips=natural + (paint - natural) * 0.45 * makeup,
         blush=float(rng.uniform(0.1, 0.4)),
         brow_thickness_m=float(rng.uniform(0.0026, 0.0042 if is_masculine else 0.0034)),
         beard=float(beard),
         makeup=makeup,
+        age=age,
+        iris=iris,
         sock_top_m=float(rng.uniform(0.10, 0.3)) if has_bare_legs and rng.random() < 0.6 else 0.0,
         sock=np.full(3, rng.choice([0.93, 0.9, 0.12])),
     )

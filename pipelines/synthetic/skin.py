@@ -29,11 +29,13 @@ SKIN_TONES = np.array(
 )  # fmt: skip
 HAIR_COLOURS = np.array(
     [
-        (0.07, 0.06, 0.058), (0.11, 0.082, 0.068), (0.17, 0.115, 0.085), (0.26, 0.175, 0.115),
-        (0.36, 0.19, 0.11), (0.46, 0.35, 0.22), (0.62, 0.51, 0.35), (0.42, 0.41, 0.40),
-        (0.72, 0.71, 0.69), (0.40, 0.12, 0.13), (0.20, 0.26, 0.40),
+        (0.105, 0.092, 0.088), (0.145, 0.11, 0.092), (0.20, 0.14, 0.105), (0.28, 0.19, 0.13),
+        (0.36, 0.19, 0.115), (0.46, 0.35, 0.22), (0.62, 0.51, 0.35), (0.40, 0.12, 0.13),
+        (0.20, 0.26, 0.40),
     ]
 )  # fmt: skip
+"""Black to blond, auburn in between; two dyes last."""
+GREY_HAIR = np.array([(0.36, 0.35, 0.34), (0.50, 0.49, 0.48), (0.70, 0.69, 0.67)])
 IRIS_COLOURS = np.array(
     [
         (0.24, 0.13, 0.06), (0.35, 0.21, 0.09), (0.30, 0.36, 0.18), (0.25, 0.42, 0.60),
@@ -48,12 +50,15 @@ class Face:
 
     tone: Float[np.ndarray, "3"]
     hair: Float[np.ndarray, "3"]
+    iris: Float[np.ndarray, "3"]
     lips: Float[np.ndarray, "3"]
     blush: float
     brow_thickness_m: float
     beard: float
     """0 none, 0.3 stubble, 1 full."""
     makeup: float
+    age: float
+    """0 young to 1 old: wrinkles and bags."""
     sock_top_m: float
     """Height above the ground up to which socks are painted; 0 for none."""
     sock: Float[np.ndarray, "3"]
@@ -93,6 +98,27 @@ def _brows(points: Points, face: Face) -> Values:
     return edge(thickness - np.abs(y - curve), 0.0022) * span * (z > 0.12)
 
 
+def _wrinkles(points: Points, face: Face) -> Values:
+    """Folds beside the nose, bags under the eyes, crow's feet, lines on the forehead."""
+    near = np.flatnonzero((points[:, 2] > 0.09) & (points[:, 1] > EYE_Y_M - 0.09))
+    x, y = np.abs(points[near, 0]), points[near, 1] - EYE_Y_M
+    fold = np.interp(y, [-0.075, -0.058, -0.036], [0.036, 0.030, 0.018])
+    lines = edge(0.0026 - np.abs(x - fold), 0.002) * edge(y + 0.075, 0.01) * edge(-0.036 - y, 0.006)
+    bag = np.hypot((x - EYE_X_M) / 0.020, (y - 0.002) / 0.017)
+    lines = lines + 0.7 * edge(0.10 - np.abs(bag - 1), 0.08) * (y < -0.006)
+    feet = edge(0.0013 - np.abs((y + 0.3 * (x - 0.056)) % 0.008 - 0.004), 0.001)
+    lines = lines + 0.6 * feet * edge(x - 0.054, 0.003) * edge(0.066 - x, 0.004) * (
+        np.abs(y) < 0.012
+    )
+    brow = edge(0.0016 - np.abs(y % 0.011 - 0.0055), 0.0016)
+    lines = lines + 0.7 * brow * edge(y - 0.034, 0.004) * edge(0.062 - y, 0.006) * edge(
+        0.05 - x, 0.02
+    )
+    wrinkles = np.zeros(len(points), np.float32)
+    wrinkles[near] = np.clip(lines, 0, 1) * min(max((face.age - 0.25) / 0.6, 0.0), 1.0)
+    return wrinkles
+
+
 def _beard(points: Points, face: Face, lips: Values) -> Values:
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
     upper = np.interp(
@@ -103,7 +129,7 @@ def _beard(points: Points, face: Face, lips: Values) -> Values:
 
 
 def _body_tint(points: Points, face: Face, atlas: Atlas, rng: np.random.Generator) -> Colours:
-    tone = np.tile(face.tone, (len(points), 1))
+    tone = np.tile(face.tone.astype(np.float32), (len(points), 1))
     mottle = 0.022 * waves(points, rng, 0.09) + 0.016 * waves(points, rng, 0.02)
     tone = tone * (1 + mottle)[:, None]
     red = face.tone * np.array([1.02, 0.74, 0.70])
@@ -119,9 +145,8 @@ def _body_tint(points: Points, face: Face, atlas: Atlas, rng: np.random.Generato
     tone = blend(tone, red, 0.35 * atlas.masks["ears"])
     nails = np.maximum(atlas.masks["fingernails"], atlas.masks["toenails"])
     tone = blend(tone, face.tone * 0.6 + np.array([0.4, 0.33, 0.32]), 0.6 * edge(nails, 1.0))
-    shade = 0.28 * edge(atlas.masks["hollow_4"], 0.0025) + 0.25 * edge(
-        atlas.masks["hollow_40"], 0.02
-    )
+    shade = 0.28 * edge(atlas.masks["hollow_4"], 0.0025)
+    shade = shade + 0.16 * edge(atlas.masks["hollow_40"], 0.025)
     return tone * (1 - shade[:, None] * np.array([0.8, 1.0, 1.05]))
 
 
@@ -139,6 +164,9 @@ def paint_skin(
     colours = blend(colours, face.tone * np.array([0.62, 0.5, 0.48]), 0.42 * socket)
     lids = edge(atlas.masks["eyelids"], 1.0)
     colours = blend(colours, np.array([0.12, 0.07, 0.07]), (0.3 + 0.45 * face.makeup) * lids)
+    colours = blend(
+        colours, face.tone * np.array([0.66, 0.55, 0.52]), 0.6 * _wrinkles(points, face)
+    )
     colours = blend(colours, face.lips, 0.85 * lips)
     nostril = _spot(points, (0.008, 0.3535, 0.180), 0.0055)
     mouth = edge(0.0016 - np.abs(points[:, 1] - 0.3255), 0.0016) * lips
@@ -158,14 +186,15 @@ def paint_skin(
     return to_image(blend(colours, face.sock, sock), atlas.size)
 
 
-def paint_eye(rng: np.random.Generator, size: int = 64) -> UInt8[np.ndarray, "size size 4"]:
+def paint_eye(
+    face: Face, rng: np.random.Generator, size: int = 64
+) -> UInt8[np.ndarray, "size size 4"]:
     """An eyeball seen from the front: white, iris, pupil, a highlight."""
     y, x = (np.indices((size, size)) + 0.5) / size * 0.032 - 0.016
     radius, angle = np.hypot(x, y).ravel(), np.arctan2(y, x).ravel()
-    white = np.tile([0.90, 0.88, 0.86], (size * size, 1))
-    white = blend(white, np.array([0.8, 0.5, 0.47]), 0.5 * edge(radius - 0.009, 0.006))
-    iris = IRIS_COLOURS[rng.choice(len(IRIS_COLOURS), p=(0.4, 0.25, 0.1, 0.15, 0.1))]
-    iris = iris * (1 + 0.2 * strands(angle, rng, 40))[:, None]
+    white = np.tile([0.80, 0.78, 0.76], (size * size, 1))
+    white = blend(white, np.array([0.62, 0.42, 0.38]), 0.5 * edge(radius - 0.009, 0.006))
+    iris = face.iris * (1 + 0.2 * strands(angle, rng, 40))[:, None]
     eye = blend(white, iris * 0.35, edge(0.0068 - radius, 0.0006))
     eye = blend(eye, iris, edge(0.0060 - radius, 0.0006))
     eye = blend(eye, np.array([0.02, 0.02, 0.02]), edge(0.0027 - radius, 0.0005))

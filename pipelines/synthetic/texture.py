@@ -14,6 +14,8 @@ from scipy.ndimage import distance_transform_edt
 
 from models.body.model import BodyModel
 
+STRAND_STEPS = 8192
+"""Samples once around an axis: many per strand."""
 Points = Float[np.ndarray, "texels 3"]
 Values = Float[np.ndarray, "texels"]
 Colours = Float[np.ndarray, "texels 3"]
@@ -111,14 +113,16 @@ def waves(
     )
     phase = points @ (directions.T * (2 * np.pi / wavelength_m)).astype(np.float32)
     phase += rng.uniform(0, 2 * np.pi, num_waves).astype(np.float32)
-    return np.cos(phase).sum(1) * np.float32(np.sqrt(2 / num_waves))
+    return np.cos(phase) @ np.full(num_waves, np.sqrt(2 / num_waves), np.float32)
 
 
 def strands(angle: Values, rng: np.random.Generator, count: int = 60) -> Values:
     """Noise of about unit variance around an axis; periodic, so there is no seam."""
     number = rng.integers(count // 3, count, 8)
     phase = rng.uniform(0, 2 * np.pi, 8)
-    return np.cos(angle[:, None] * number + phase).sum(1).astype(np.float32) / 2
+    turn = np.linspace(0, 2 * np.pi, STRAND_STEPS, endpoint=False)
+    table = np.cos(turn[:, None] * number + phase).sum(1).astype(np.float32) / 2
+    return table[(angle * (STRAND_STEPS / (2 * np.pi))).astype(np.int64) % STRAND_STEPS]
 
 
 def edge(value: Values, width: float) -> Values:
@@ -131,7 +135,10 @@ def blend(
     base: Colours, over: Float[np.ndarray, "*texels 3"], amount: Float[np.ndarray, "texels"]
 ) -> Colours:
     """Lay a colour (one or one per texel) over others."""
-    return base + (over - base) * amount[:, None]
+    rows = np.flatnonzero(amount)  # most layers cover little of the body
+    mixed = base.copy()
+    mixed[rows] += (np.broadcast_to(over, base.shape)[rows] - base[rows]) * amount[rows, None]
+    return mixed
 
 
 def to_image(
