@@ -9,7 +9,7 @@ from pipelines.synthetic.environment import (
     make_environment,
     read_panorama,
 )
-from pipelines.synthetic.renderers.opengl import OpenGLRenderer
+from pipelines.synthetic.renderers.opengl import OpenGLRenderer, View
 
 
 def _environment(**changes):
@@ -75,7 +75,7 @@ def test_sky_shows_the_labelled_map_in_the_labelled_direction(shared_data, direc
         shadow_centre=np.zeros(3),
         shadow_radius_m=1.0,
     ) as renderer:
-        picture = renderer.render_plate(K, T).mean(-1)
+        picture = renderer.render(View(K=K, T_camera_world=T)).plate.mean(-1)
     centres = np.stack(np.meshgrid(np.arange(side) + 0.5, np.arange(side) + 0.5), -1)
     rays = np.concatenate([centres, np.ones((side, side, 1))], -1) @ np.linalg.inv(K).T @ T[:3, :3]
     rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
