@@ -19,7 +19,8 @@ from pipelines.synthetic.scene import SceneSettings, SceneSpec
 from storage_schemas.shards import clip_entries
 
 MAX_DRAWN = 2000
-"""Seeds drawn to tell what would be rendered; drawing costs about 0.2 ms each."""
+DRAWING_S = 5.0
+"""Seeds drawn to tell what would be rendered, and for how long at most."""
 CONFIDENCE = 1.96
 """Standard errors about the mean that hold 95 % of a normal distribution."""
 
@@ -46,7 +47,8 @@ class Estimate:
     """What a run over seeds would take and hold."""
 
     num_clips: int
-    num_frames: int
+    num_frames: float
+    """Per clip, on average."""
     num_sampled: int
     rejected: Mapping[str, int]
     """Reason -> sampled clips that would be left out."""
@@ -94,19 +96,21 @@ def estimate(
     """
     how = how or RenderSettings()
     chosen = _spread(seeds, num_samples)
-    scenes = [spec for seed in chosen for spec in draw_scenes(seed, settings)]
+    scenes, undrawn = _draw(chosen, settings, how)
+    if not scenes:
+        raise ValueError(f"no scene could be drawn from {len(chosen)} sampled seeds: {undrawn[0]}")
     first = _measure(scenes[0], how)  # loads the body, compiles the shaders; not counted
-    measured = [_measure(spec, how) for spec in scenes]
+    measured = [*(_measure(spec, how) for spec in scenes), *undrawn]
     rows = [row for row in measured if not isinstance(row, Rejected)]
     rejected = Counter(row.reason for row in measured if isinstance(row, Rejected))
     if not rows:
         raise ValueError(f"none of {len(measured)} sampled clips could be rendered: {measured[0]}")
-    drawn = [s for seed in _spread(seeds, MAX_DRAWN) for s in draw_scenes(seed, settings)]
+    drawn, _ = _draw(_shuffled(seeds), settings, how, DRAWING_S)
     cpu_s, wall_s, sizes = zip(*rows, strict=True)
     mean = Spread.of(cpu_s)
     return Estimate(
-        num_clips=len(seeds) * len(draw_scenes(seeds[0], settings)),
-        num_frames=settings.num_frames,
+        num_clips=len(seeds) * how.views,
+        num_frames=float(np.mean([spec.num_frames for spec in drawn])),
         num_sampled=len(measured),
         rejected=dict(rejected),
         cpu_s=mean,
@@ -120,6 +124,29 @@ def estimate(
 def _spread(seeds: Sequence[int], count: int) -> list[int]:
     places = np.linspace(0, len(seeds) - 1, min(count, len(seeds))).round().astype(int)
     return [seeds[int(place)] for place in places]
+
+
+def _shuffled(seeds: Sequence[int]) -> list[int]:
+    """Some seeds in an order that is no trend, the same at every call."""
+    chosen = _spread(seeds, MAX_DRAWN)
+    return [chosen[int(place)] for place in np.random.default_rng(0).permutation(len(chosen))]
+
+
+def _draw(
+    seeds: Sequence[int], settings: SceneSettings, how: RenderSettings, most_s: float = np.inf
+) -> tuple[list[SceneSpec], list[Rejected]]:
+    """Scenes of as many seeds as can be drawn in a time, at least of one; and rejections."""
+    scenes: list[SceneSpec] = []
+    rejected: list[Rejected] = []
+    end_s = time.perf_counter() + most_s
+    for seed in seeds:
+        try:
+            scenes += draw_scenes(seed, settings, how)
+        except Rejected as rejection:
+            rejected.append(rejection)
+        if scenes and time.perf_counter() > end_s:
+            break
+    return scenes, rejected
 
 
 def _measure(spec: SceneSpec, how: RenderSettings) -> tuple[float, float, int] | Rejected:
@@ -141,7 +168,7 @@ def _shares(scenes: Sequence[SceneSpec]) -> dict[str, dict[str, float]]:
         "camera": _share([camera_name(asdict(spec.camera)) for spec in scenes]),
         "motion": _share([person.motion for person in people]),
         "people": _share([str(len(spec.people)) for spec in scenes]),
-        "ground": _share([spec.environment.ground for spec in scenes]),
+        "place": _share([spec.environment.kind for spec in scenes]),
     }
 
 

@@ -66,7 +66,7 @@ class ClipMeasures:
     """Vertical, in the first frame."""
     environment: str
     """What makes it differ from others."""
-    ground: str
+    place: str
     is_panorama: bool
     people: tuple[PersonMeasures, ...]
 
@@ -103,7 +103,7 @@ def measure_clip(read: ReadMember) -> ClipMeasures:
         zoom=float(focal_px.max() / focal_px.min()),
         fov_deg=float(np.degrees(2 * np.arctan(clip.height / (2 * focal_px[0])))),
         environment=str(sorted((name, str(value)) for name, value in around.items())),
-        ground=str(around["ground"]),
+        place=str(around["kind"]),
         is_panorama=around["panorama"] is not None,
         people=tuple(
             _measure_person(person, index, bodies, instance, picture, clip.fps)

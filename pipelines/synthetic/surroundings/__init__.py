@@ -1,0 +1,1 @@
+"""Places around the people, built from a seed."""
