@@ -15,6 +15,8 @@ from scipy.spatial.transform import Rotation
 from pipelines.synthetic.gait import Feet, Path, Skeleton, reachable_height, solve_leg
 
 NUM_JOINTS = 24
+MIRRORED = (0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 23, 22)
+"""Joint on the other side of each."""
 SPINE, NECK, HEAD = (3, 6, 9), 12, 15
 COLLARS, SHOULDERS, ELBOWS, WRISTS = (13, 14), (16, 17), (18, 19), (20, 21)
 
@@ -141,6 +143,19 @@ def assemble(
         global_orient=rotvec[:, 0].astype(np.float32),
         body_pose=rearrange(rotvec[:, 1:], "t j c -> t (j c)").astype(np.float32),
         transl=(pelvis - skeleton.joints[0]).astype(np.float32),
+    )
+
+
+def mirror(motion: BodyMotion, skeleton: Skeleton) -> BodyMotion:
+    """Left and right exchanged, about the plane x = 0."""
+    rotvec = rearrange(motion.body_pose, "t (j c) -> t j c", c=3)
+    flip = np.array([1.0, -1.0, -1.0], np.float32)
+    swapped = (rotvec * flip)[:, [joint - 1 for joint in MIRRORED[1:]]]
+    root = skeleton.joints[0].astype(np.float32)
+    return BodyMotion(
+        global_orient=motion.global_orient * flip,
+        body_pose=rearrange(swapped, "t j c -> t (j c)"),
+        transl=(motion.transl + root) * np.array([-1.0, 1.0, 1.0], np.float32) - root,
     )
 
 
