@@ -4,6 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from models.training.mirror import local_run
 from storage_schemas.store import Store
 
 
@@ -13,7 +14,7 @@ class Workspace(dg.ConfigurableResource):
     root: str
     """A folder, or s3://bucket/prefix; credentials come from the environment alone."""
     runs: str
-    """Folder of trainings and films."""
+    """Folder of trainings, or s3://bucket/prefix."""
     footage: str = ""
     """Folder or s3 prefix that the sensor `new_footage` watches; empty for none."""
     workers: int = 0
@@ -24,21 +25,24 @@ class Workspace(dg.ConfigurableResource):
         """The bytes."""
         return Store(self.root)
 
-    def folder(self, name: str) -> Path:
-        """Folder of one training or of the films."""
-        return Path(self.runs) / name
+    def place(self, name: str) -> str:
+        """Where one training or the films lie: a folder, or an s3 prefix."""
+        return f"{self.runs.rstrip('/')}/{name}"
 
-    def choose_run(self, model: str, folder: Path) -> None:
+    def choose_run(self, model: str, name: str) -> None:
         """Make a finished training the one that others use for `model`."""
-        (Path(self.runs) / f"{model}.run").write_text(folder.name)
+        Store(self.runs).write(f"{model}.run", name.encode())
 
     def chosen_run(self, model: str) -> Path:
-        """Folder of the training that was chosen last.
+        """Folder of the training that was chosen last, brought here where it lies on S3.
 
         Raises:
             ValueError: If none was.
         """
-        pointer = Path(self.runs) / f"{model}.run"
-        if not pointer.is_file():
-            raise ValueError(f"no finished training of {model} in {self.runs}; materialize {model}")
-        return Path(self.runs) / pointer.read_text()
+        try:
+            name = Store(self.runs).read(f"{model}.run").decode()
+        except FileNotFoundError:
+            raise ValueError(
+                f"no finished training of {model} in {self.runs}; materialize {model} first"
+            ) from None
+        return local_run(self.place(name))

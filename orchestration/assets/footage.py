@@ -39,6 +39,9 @@ class SourcesConfig(dg.Config):
         description="Files, folders, globs, csv lists with columns path and licence, s3://..."
     )
     licence: str = Field("unknown", description="Licence of sources whose list states none.")
+    allow: list[str] = Field(
+        [], description="Folders and s3 prefixes that lists may name besides their own folder."
+    )
 
 
 @dg.asset(group_name="data", code_version="1", retry_policy=AGAIN)
@@ -47,7 +50,7 @@ def footage_sources(
 ) -> dg.MaterializeResult:
     """New footage, put into batches; each becomes a partition of the assets downstream."""
     with clear_failure():
-        names = plan_batches(config.sources, workspace.store, config.licence)
+        names = plan_batches(config.sources, workspace.store, config.licence, allowed=config.allow)
     context.instance.add_dynamic_partitions(str(footage_batches.name), names)
     listed = "\n".join(f"- {name}" for name in names) or "nothing new"
     return dg.MaterializeResult(

@@ -1,8 +1,9 @@
 """Model assets: the video VAE, its latents, the ISA-DiT, their numbers, a report and a film."""
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 import dagster as dg
 import numpy as np
@@ -15,8 +16,10 @@ from models.train import resolve
 from models.trained import weights_digest
 from models.training.launch import launch
 from models.training.metrics import read_metrics
+from models.training.mirror import local_run
 from orchestration.assets.data import dataset
 from orchestration.metadata import AGAIN, clear_failure, show_accounts, show_metrics, show_picture
+from orchestration.ray_jobs import RayJobs, forward
 from orchestration.resources import Workspace
 from orchestration.steps import make_film, training_shards
 from pipelines.encode import encode_latents
@@ -26,9 +29,11 @@ from pipelines.report import account_table, curve_picture, training_section
 from pipelines.review import contact_sheet, pick
 from pipelines.video_io import decode_mp4
 from storage_schemas.dataset import read_manifest
+from storage_schemas.store import Store
 
 LOSSES_SOUND = "losses_sound"
-EVALUATION = "evaluation.json"
+METRICS = "metrics.jsonl"
+OBSERVE_S = 60.0
 
 
 class TrainConfig(dg.Config):
@@ -40,27 +45,63 @@ class TrainConfig(dg.Config):
     start: str | None = Field(None, description="Folder of a run whose weights to start from.")
 
 
-def _train(config: TrainConfig, workspace: Workspace, name: str) -> dg.MaterializeResult:
+def _train(
+    context: dg.AssetExecutionContext,
+    config: TrainConfig,
+    workspace: Workspace,
+    ray_jobs: RayJobs,
+    model: str,
+) -> dg.MaterializeResult:
     """Train, or go on training after a stop, and look at the losses."""
-    start = None if config.start is None else Path(config.start)
     with clear_failure():
         version = PublishedData.pin(workspace.root, config.dataset)
         recipe = resolve(config.recipe, config.steps)
     # Another version, recipe or length is another training; the same one goes on where it stopped.
-    out = workspace.folder(f"{recipe.name}-{version.reference}-{recipe.num_steps}")
-    result = launch(recipe, version, out, resume=True, start=start)
-    workspace.choose_run(name, out)
+    name = f"{recipe.name}-{version.reference}-{recipe.num_steps}"
+    place, metadata = workspace.place(name), {}
+    if ray_jobs.address:
+        arguments = ["-m", "models.train", config.recipe, "--steps", str(recipe.num_steps)]
+        arguments += ["--data", version.reference, "--root", version.root, "--out", place]
+        arguments += ["--resume", "--workers", str(ray_jobs.workers)]
+        arguments += ["--start", config.start] if config.start else []
+        metadata["ray_job"] = ray_jobs.run(arguments, context.run_id, _tell(context, place))
+    else:
+        start = None if config.start is None else local_run(config.start)
+        launch(recipe, version, place, resume=True, start=start)
+    out = local_run(place)
+    workspace.choose_run(model, name)
+    records = read_metrics(out / METRICS)
     return dg.MaterializeResult(
         metadata={
-            "step": result.step,
+            **metadata,
+            "step": max(record["step"] for record in records),
             "curve": show_picture("loss", curve_picture(out, "loss")),
-            "run": dg.MetadataValue.path(str(out)),
+            "run": place,
             "dataset": version.reference,
             "weights": weights_digest(out),
         },
         data_version=dg.DataVersion(weights_digest(out)),
-        check_results=[check_losses(read_metrics(out / "metrics.jsonl"))],
+        check_results=[check_losses(records)],
     )
+
+
+def _tell(context: dg.AssetExecutionContext, place: str) -> Callable[[str], None]:
+    """Forward what a training prints; each minute, its newest numbers become an observation."""
+    since = time.monotonic()
+
+    def tell(printed: str) -> None:
+        nonlocal since
+        forward(printed)
+        if time.monotonic() - since < OBSERVE_S or not Store(place).exists(METRICS):
+            return
+        since = time.monotonic()
+        newest: dict[str, float] = {}
+        for line in Store(place).read(METRICS).decode().splitlines()[-100:]:
+            with contextlib.suppress(json.JSONDecodeError):  # the line that is being written
+                newest |= json.loads(line)
+        context.log_event(dg.AssetObservation(context.asset_key, metadata=newest))
+
+    return tell
 
 
 def check_losses(records: Sequence[Mapping[str, float]]) -> dg.AssetCheckResult:
@@ -90,9 +131,11 @@ class VAEConfig(TrainConfig):
     pool="trainer",
     check_specs=[dg.AssetCheckSpec(LOSSES_SOUND, asset="vae", blocking=True)],
 )
-def vae(config: VAEConfig, workspace: Workspace) -> dg.MaterializeResult:
+def vae(
+    context: dg.AssetExecutionContext, config: VAEConfig, workspace: Workspace, ray_jobs: RayJobs
+) -> dg.MaterializeResult:
     """The causal video autoencoder."""
-    return _train(config, workspace, "vae")
+    return _train(context, config, workspace, ray_jobs, "vae")
 
 
 class LatentConfig(dg.Config):
@@ -132,9 +175,11 @@ class DiTConfig(TrainConfig):
     pool="trainer",
     check_specs=[dg.AssetCheckSpec(LOSSES_SOUND, asset="dit", blocking=True)],
 )
-def dit(config: DiTConfig, workspace: Workspace) -> dg.MaterializeResult:
+def dit(
+    context: dg.AssetExecutionContext, config: DiTConfig, workspace: Workspace, ray_jobs: RayJobs
+) -> dg.MaterializeResult:
     """The interspatial diffusion transformer."""
-    return _train(config, workspace, "dit")
+    return _train(context, config, workspace, ray_jobs, "dit")
 
 
 class EvaluationConfig(dg.Config):
@@ -154,9 +199,9 @@ def evaluation(config: EvaluationConfig, workspace: Workspace) -> dg.Materialize
         "vae": evaluate_vae(runs[0], shards, num_clips=config.vae_clips),
         "dit": evaluate_dit(runs[1], runs[0], shards, num_clips=config.dit_clips),
     }
-    for name, result in results.items():
-        text = json.dumps(result, indent=1)
-        (workspace.chosen_run(name) / EVALUATION).write_text(text)
+    for model, result in results.items():
+        text = json.dumps(result, indent=1).encode()
+        workspace.store.write(f"evaluations/{model}.json", text)
     metadata = {
         f"{model}_{name}": value
         for model, result in results.items()
@@ -171,11 +216,13 @@ def report(workspace: Workspace) -> dg.MaterializeResult:
     sections = [Section(title="Accounts", tables=[account_table(workspace.store)])]
     for name, title in (("vae", "Video VAE"), ("dit", "ISA-DiT")):
         run = workspace.chosen_run(name)
-        numbers = json.loads((run / EVALUATION).read_text())
+        numbers = json.loads(workspace.store.read(f"evaluations/{name}.json"))
         sections.append(training_section(title, run, f"weights {weights_digest(run)}", numbers))
-    page = workspace.folder("report.html")
-    page.write_text(render_page("isa4d report", [f"data in {workspace.root}"], sections))
-    return dg.MaterializeResult(metadata={"page": dg.MetadataValue.path(str(page))})
+    page = render_page("isa4d report", [f"data in {workspace.root}"], sections)
+    workspace.store.write("report.html", page.encode())
+    return dg.MaterializeResult(
+        metadata={"page": dg.MetadataValue.path(f"{workspace.root}/report.html")}
+    )
 
 
 class FilmConfig(dg.Config):
@@ -191,13 +238,18 @@ class FilmConfig(dg.Config):
 def film(config: FilmConfig, workspace: Workspace) -> dg.MaterializeResult:
     """One generated video with its conditions beside it."""
     studio = Studio.open(workspace.chosen_run("dit"), workspace.chosen_run("vae"))
-    out = workspace.folder("generated") / f"film_{config.seed}.mp4"
+    out = workspace.store.scratch_path(f"films/film_{config.seed}.mp4")
     wish = (config.reference, config.motion, config.camera, False)
     _, conditions, _ = make_film(
         studio, workspace.store, wish, SampleSettings(seed=config.seed), out
     )
+    key = f"films/{out.name}"
+    workspace.store.write_file(key, out)
     frames = pick(decode_mp4(conditions.read_bytes()), 4)
     sheet = contact_sheet([("conditions and result", frames)], columns=4)
     return dg.MaterializeResult(
-        metadata={"video": dg.MetadataValue.path(str(out)), "sheet": show_picture("film", sheet)}
+        metadata={
+            "video": dg.MetadataValue.path(f"{workspace.root}/{key}"),
+            "sheet": show_picture("film", sheet),
+        }
     )
