@@ -1,9 +1,11 @@
 """Files of a remote store kept here, up to a size: the least recently used go first.
 
     <folder>/<name>/<file>      a finished file
+    <folder>/<name>/.room       as large as what is on its way
     <folder>/<name>/.user-<id>  a process that needs it until its end
     <folder>/.users/<id>        locked as long as that process lives
     <folder>/.lock-<hh>         locked while files whose names begin with hh come or go
+    <folder>/.lock-room         locked while room is made
 
 Any number of processes share a folder. Each file is downloaded once; files that a living process
 keeps are never removed.
@@ -13,14 +15,15 @@ import fcntl
 import os
 import shutil
 import tempfile
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 DEFAULT_GB = 100.0
 _LOCK_DIGITS = 2
+_ROOM = ".room"
 
 
 class FileCache:
@@ -28,13 +31,14 @@ class FileCache:
 
     Args:
         folder: Made on first use, for this user alone.
-        limit_bytes: Exceeded by no more than the downloads in flight.
+        limit_bytes: Of all files, those on their way included.
     """
 
     def __init__(self, folder: Path, limit_bytes: int):
         self.folder, self.limit_bytes = folder, limit_bytes
         self._id = ""
-        self._life: IO[str] | None = None
+        self._life: int | None = None
+        self._beginning = threading.Lock()
 
     @classmethod
     def from_environment(cls) -> "FileCache":
@@ -78,18 +82,22 @@ class FileCache:
             OSError: Everything here is held and leaves no room.
         """
         path = self.folder / name / file_name
-        if not path.exists():
-            self._make_room(size_bytes)
-        with self._locked(name):
+        with self._locked(name[:_LOCK_DIGITS]):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if keep:
                 (path.parent / f".user-{self._user()}").touch()
             if not path.exists():
+                room = path.with_name(_ROOM)
                 temporary = path.with_name(f".{uuid.uuid4().hex}")
                 try:
+                    with self._locked("room"):
+                        self._make_room(size_bytes)
+                        room.touch()
+                        os.truncate(room, size_bytes)  # takes no space, but counts
                     download(temporary)
                     temporary.replace(path)
                 finally:
+                    room.unlink(missing_ok=True)
                     temporary.unlink(missing_ok=True)
             os.utime(path)
         return path
@@ -113,15 +121,18 @@ class FileCache:
         entries: list[tuple[float, int, str]] = []
         for folder in self.folder.glob("[!.]*"):
             with suppress(FileNotFoundError, NotADirectoryError):
-                stats = [path.stat() for path in folder.iterdir()]
-                size = sum(stat.st_size for stat in stats)
-                entries.append((max((s.st_mtime for s in stats), default=0.0), size, folder.name))
+                stats = {path.name: path.stat() for path in folder.iterdir()}
+                coming = [stats[_ROOM]] if _ROOM in stats else stats.values()
+                size = sum(stat.st_size for stat in coming)
+                entries.append(
+                    (max((s.st_mtime for s in stats.values()), default=0.0), size, folder.name)
+                )
         return entries
 
     def _remove(self, name: str) -> bool:
         """Remove a file unless it is coming or held; whether it went."""
         try:
-            with self._locked(name, wait=False):
+            with self._locked(name[:_LOCK_DIGITS], wait=False):
                 folder = self.folder / name
                 if any(self._lives(mark) for mark in folder.glob(".user-*")):
                     return False
@@ -145,18 +156,19 @@ class FileCache:
         return self.folder / ".users"
 
     def _user(self) -> str:
-        if self._life is None:
-            self._users.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._id = uuid.uuid4().hex
-            # The system drops the lock when the process dies; a fork that goes on keeps it.
-            self._life = (self._users / self._id).open("w")
-            fcntl.flock(self._life, fcntl.LOCK_EX)
+        with self._beginning:
+            if self._life is None:
+                self._users.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._id = uuid.uuid4().hex
+                # The system drops the lock when the process dies; a fork that goes on keeps it.
+                self._life = os.open(self._users / self._id, os.O_CREAT | os.O_WRONLY, 0o600)
+                fcntl.flock(self._life, fcntl.LOCK_EX)
         return self._id
 
     @contextmanager
-    def _locked(self, name: str, wait: bool = True) -> Iterator[None]:
+    def _locked(self, what: str, wait: bool = True) -> Iterator[None]:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (self.folder / f".lock-{name[:_LOCK_DIGITS]}").open("w") as file:
+        with (self.folder / f".lock-{what}").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             yield
 

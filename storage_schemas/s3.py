@@ -62,6 +62,8 @@ class Bucket:
             read_timeout=READ_TIMEOUT_S,
             max_pool_connections=CONNECTIONS,
             tcp_keepalive=True,
+            # Some servers state wrong sums for copies; ours is checked in any case.
+            response_checksum_validation="when_required",
             s3={"addressing_style": style},
         )
         with self._making, self._as_os_error(""):
