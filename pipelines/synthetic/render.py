@@ -204,7 +204,7 @@ def clip_record(spec: SceneSpec, clip: RenderedClip, tier: str = OPENGL) -> Clip
         clip_id=spec.clip_id,
         source="synthetic",
         uri=f"synthetic:seed={spec.seed}",
-        source_sha256=spec.sha256,
+        source_sha256=spec.performance_sha256,
         licence=spec.licence,
         start_ns=0,
         end_ns=int(stamps_ns[-1]),

@@ -80,10 +80,15 @@ class SceneSpec:
     @property
     def performance_id(self) -> str:
         """32 hex digits that all views of one performance share, and no other clip has."""
+        return self.performance_sha256[:32]
+
+    @property
+    def performance_sha256(self) -> str:
+        """Hash of the record without which of its cameras is whose: what the clips come from."""
         content = asdict(self)
         del content["camera"], content["siblings"]
         content["cameras"] = sorted(_sha256(asdict(camera)) for camera in self.cameras)
-        return _sha256(content)[:32]
+        return _sha256(content)
 
     @property
     def assets(self) -> tuple[Asset, ...]:
@@ -255,6 +260,7 @@ def sample_views(seed: int, settings: SceneSettings, num_views: int) -> tuple[Sc
         speed=settings.speed,
         characters=settings.characters,
         mocap_folder=settings.mocap_folder,
+        clip_s=np.arange(num_frames) / fps,
     )
     environment = sample_environment(
         rng,

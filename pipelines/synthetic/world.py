@@ -53,7 +53,9 @@ def build_world(spec: SceneSpec) -> World:
     outline = np.concatenate([outline_points(actor) for actor in actors], axis=1)
     low, high = outline.min((0, 1)), outline.max((0, 1))
     views = [camera_path(c, outline, spec.width, spec.height, spec.fps) for c in spec.cameras]
-    eyes = np.concatenate([camera_centres(view.T_camera_world) for view in views])
+    # in an order of their own: the world is the same, to the last bit, whichever view is drawn
+    centres = sorted((camera_centres(view.T_camera_world) for view in views), key=np.ndarray.tolist)
+    eyes = np.concatenate(centres)
     return World(
         spec=spec,
         actors=actors,
