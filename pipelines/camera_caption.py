@@ -156,11 +156,13 @@ def _phases(
         always.append(_following(follow, turn, person))
     _join_dolly_zoom(amounts, knows_size=middle is not None)
     largest = max((float(np.abs(a).max()) for a in amounts.values()), default=0.0)
+    # a wide orbit is never exactly about the people's middle: what remains is no move of its own
+    rest = {"pan": 0.25, "truck": 0.25} if float(np.abs(amounts["orbit"]).max()) == largest else {}
     first: list[_Act] = []
     then: list[_Act] = []
     for kind, (one, two) in amounts.items():
         whole = one + two
-        if max(abs(one), abs(two), abs(whole)) < max(least, 0.12 * largest):
+        if max(abs(one), abs(two), abs(whole)) < max(least, rest.get(kind, 0.12) * largest):
             continue
         turns_back = one * two < 0 and min(abs(one), abs(two)) >= least
         if turns_back or abs(two) < 0.2 * abs(one):
