@@ -397,7 +397,11 @@ class OpenGLRenderer:
         self._set_lighting()
         self._begin(self._still_target)
         self._set_view("still", view, has_people)
-        self._draw_surfaces(self._still)
+        # near things first: what they hide is not shaded
+        R, t = view.T_camera_world[:3, :3], view.T_camera_world[:3, 3]
+        eye = -R.T @ t
+        away_m = [np.linalg.norm(eye - np.clip(eye, p.low, p.high)) for p in self._still]
+        self._draw_surfaces([self._still[i] for i in np.argsort(away_m, kind="stable")])
         write_uniform(shader_program("sky", False), "R_world_ndc", self._world_from_ndc(view))
         self._panorama.use(0)
         self._context.disable(moderngl.CULL_FACE)
