@@ -100,7 +100,8 @@ def render(
     motion: Annotated[list[str] | None, typer.Option(help="Motion kind, repeatable.")] = None,
     mocap: Annotated[Path | None, typer.Option(help="Folder of motion capture to use.")] = None,
     panorama: Annotated[Path | None, typer.Option(help="Folder of .hdr and .exr skies.")] = None,
-    tier: Annotated[str, typer.Option(help="Who draws the pictures.")] = "opengl",
+    views: Annotated[int, typer.Option(min=1, help="Cameras per performance.")] = 1,
+    tier: Annotated[str, typer.Option(help="opengl, blender or eevee draws it.")] = "opengl",
     shards: Annotated[str | None, typer.Option(help="Write straight to shards/NAME.")] = None,
     seeds_per_shard: Annotated[int, typer.Option(min=1, help="With --shards.")] = 64,
     dry_run: Annotated[bool, typer.Option(help="Print time, cost and bytes only.")] = False,
@@ -132,7 +133,8 @@ def render(
         size, people, cameras=camera, motions=motion, mocap=mocap, panoramas=panorama
     )
     settings = replace(settings, num_frames=frames, fps=fps)
-    seeds, store, how = range(seed, seed + count), Store(root), RenderSettings(tier=tier)
+    seeds, store = range(seed, seed + count), Store(root)
+    how = RenderSettings(tier=tier, views=views)
     if dry_run:
         from pipelines.synthetic.estimate import estimate, tell_estimate
 

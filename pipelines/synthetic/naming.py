@@ -6,8 +6,6 @@ from typing import Any
 
 def camera_name(camera: Mapping[str, Any]) -> str:
     """The kinds of a recorded camera program, for example `dolly + orbit, hand-held`."""
-    if "kind" in camera:
-        return str(camera["kind"])
     kinds = sorted({str(move["kind"]) for move in camera["moves"]})
     if camera["follow"] != "none":
         kinds.append("follow")

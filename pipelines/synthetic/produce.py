@@ -25,6 +25,7 @@ from pipelines.run import (
     run_stage,
     try_again,
 )
+from pipelines.synthetic.camera_path import OutOfFrame
 from pipelines.synthetic.growing_shard import (
     ClipOutcome,
     GrowingShard,
@@ -33,7 +34,7 @@ from pipelines.synthetic.growing_shard import (
     read_entries,
 )
 from pipelines.synthetic.render import CODE_VERSION, OPENGL, TIERS, render_members
-from pipelines.synthetic.scene import SceneSettings, SceneSpec, sample_scene
+from pipelines.synthetic.scene import SceneSettings, SceneSpec, sample_views
 from storage_schemas import shards as layout
 from storage_schemas.clip import ClipRecord
 from storage_schemas.dataset import Manifest, ShardEntry, check_name, index_key
@@ -50,27 +51,31 @@ class RenderSettings:
 
     tier: str = OPENGL
     """One of `TIERS`; the labels are the same."""
+    views: int = 1
+    """Cameras that film each performance, a clip each."""
 
     def __post_init__(self) -> None:
         """Validate."""
+        if self.views < 1:
+            raise ValueError(f"views must be at least 1, got {self.views}")
         if self.tier not in TIERS:
             raise ValueError(f"tier must be one of {sorted(TIERS)}, got {self.tier!r}")
 
 
-def draw_scenes(seed: int, settings: SceneSettings) -> list[SceneSpec]:
-    """The scenes of a seed."""
-    return [sample_scene(seed, settings)]
+def draw_scenes(seed: int, settings: SceneSettings, how: RenderSettings) -> list[SceneSpec]:
+    """The scenes of a seed, one per view.
 
-
-def render_scene(
-    item: Item, store: Store, *, settings: SceneSettings, how: RenderSettings
-) -> Iterator[tuple[str, bytes]]:
-    """Members of one scene under `clips/<id>/`; the clip record comes last."""
-    seed, view = item.value
-    spec = draw_scenes(seed, settings)[view]
-    members = render(spec, how)
-    for name in sorted(members, reverse=True):
-        yield f"clips/{spec.clip_id}/{name}", members[name]
+    Raises:
+        Rejected: A file that the seed draws is unusable.
+        ValueError: The settings ask for what there is not.
+    """
+    try:
+        return list(sample_views(seed, settings, how.views))
+    except ValueError as error:
+        folders = [settings.mocap_folder, settings.panorama_folder]
+        files = [path for folder in folders if folder for path in folder.rglob("*.*")]
+        _reject_bad_file(error, [path.name for path in files])
+        raise
 
 
 def render(spec: SceneSpec, how: RenderSettings) -> dict[str, bytes]:
@@ -81,16 +86,27 @@ def render(spec: SceneSpec, how: RenderSettings) -> dict[str, bytes]:
     """
     try:
         return render_members(spec, tier=how.tier)[1]
+    except OutOfFrame as error:
+        raise Rejected("out_of_frame", str(error)) from error
     except ValueError as error:
-        # An error that names a file of the scene is about that file, not about our code.
-        if any(name in str(error) for name in _file_names(spec)):
-            raise Rejected("bad_file", str(error)) from error
+        _reject_bad_file(error, [asset.file.name for asset in spec.assets])
         raise
 
 
-def _file_names(spec: SceneSpec) -> set[str]:
-    files = [*(person.file for person in spec.people), spec.environment.panorama]
-    return {file.file.name for file in files if file is not None}
+def _reject_bad_file(error: ValueError, names: Sequence[str]) -> None:
+    """An error that names a file of the scene is about that file, not about our code."""
+    if any(name in str(error) for name in names):
+        raise Rejected("bad_file", str(error)) from error
+
+
+def render_scene(item: Item, store: Store, *, how: RenderSettings) -> Iterator[tuple[str, bytes]]:
+    """Members of one scene under `clips/<id>/`; the clip record comes last."""
+    spec: SceneSpec | Rejected = item.value
+    if isinstance(spec, Rejected):
+        raise spec
+    members = render(spec, how)
+    for name in sorted(members, reverse=True):
+        yield f"clips/{spec.clip_id}/{name}", members[name]
 
 
 def render_clips(
@@ -102,18 +118,33 @@ def render_clips(
 ) -> Accounting:
     """Render the clips of every seed; clips that are there already are not rendered again.
 
+    All scenes are drawn first, here, to know their ids; for very many, `render_shards` draws them
+    where it renders them.
+
     Raises:
         ValueError: If the settings name a folder that holds nothing usable.
     """
     how = how or RenderSettings()
-    items = [
-        Item(key=spec.clip_id, content=spec.sha256, value=(seed, view))
-        for seed in seeds
-        for view, spec in enumerate(draw_scenes(seed, settings))
-    ]
-    work = partial(render_scene, settings=settings, how=how)
+    items = [item for seed in seeds for item in _scene_items(seed, settings, how)]
+    work = partial(render_scene, how=how)
     stage = Stage(name=CLIPS, version=CODE_VERSION, parameters=asdict(how), work=work)
     return run_stage(stage, items, store, workers=workers)
+
+
+def _scene_items(seed: int, settings: SceneSettings, how: RenderSettings) -> list[Item]:
+    try:
+        scenes = draw_scenes(seed, settings, how)
+    except Rejected as rejected:
+        return [Item(key=_seed_name(seed), content=str(rejected), value=rejected)]
+    return [
+        Item(key=spec.clip_id, content=f"{spec.sha256} {spec.licence}", value=spec)
+        for spec in scenes
+    ]
+
+
+def _seed_name(seed: int) -> str:
+    """Stands for the clips of a seed that no scene could be drawn from."""
+    return f"seed-{seed}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -250,10 +281,17 @@ def render_shard(
 ) -> Iterator[tuple[str, bytes | Path]]:
     """One shard with its log; goes on from the clip at which a killed run was."""
     plan: ShardPlan = item.value
-    specs = [spec for seed in plan.seeds for spec in draw_scenes(seed, settings)]
     earlier = _earlier_entries(store, plan)
     with GrowingShard(store.scratch_path(plan.key), plan.address) as shard:
         done = {outcome.clip_id for outcome in shard.outcomes}
+        specs: list[SceneSpec] = []
+        for seed in plan.seeds:
+            try:
+                specs += draw_scenes(seed, settings, how)
+            except Rejected as rejected:
+                if _seed_name(seed) not in done:
+                    name, reason = _seed_name(seed), rejected.reason
+                    shard.leave_out(name, "filtered", reason, rejected.detail)
         for spec in sorted(specs, key=lambda spec: spec.clip_id):
             if spec.clip_id not in done:
                 _add_clip(shard, spec, how, earlier.get(spec.clip_id))
@@ -279,7 +317,8 @@ def _earlier_entries(store: Store, plan: ShardPlan) -> dict[str, bytes]:
 def _add_clip(
     shard: GrowingShard, spec: SceneSpec, how: RenderSettings, entries: bytes | None
 ) -> None:
-    split = PackSettings().split(spec.sha256)
+    # views of one performance stay together, or a test would hold what training has seen
+    split = PackSettings().split(spec.performance_sha256)
     try:
         if entries is None:
             members = try_again(lambda: render(spec, how))

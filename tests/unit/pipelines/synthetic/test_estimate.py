@@ -5,6 +5,7 @@ import pytest
 import pipelines.synthetic.estimate as module
 from pipelines.run import Rejected
 from pipelines.synthetic.estimate import Estimate, Spread, estimate, tell_estimate
+from pipelines.synthetic.produce import RenderSettings
 from pipelines.synthetic.scene import SceneSettings
 
 SETTINGS = SceneSettings(width=32, height=32, num_frames=2, camera_kinds=("static",), characters=1)
@@ -58,5 +59,6 @@ def test_rejected_samples_are_told_and_do_not_count_as_measured(monkeypatch):
     found = estimate(range(10), SETTINGS, num_samples=2)
     assert (found.num_sampled, found.rejected) == (2, {"bad_file": 1})
     assert "left out: bad_file 1" in tell_estimate(found, 0, 0.04)
+    assert estimate(range(10), SETTINGS, RenderSettings(views=3), num_samples=1).num_clips == 30
     with pytest.raises(ValueError, match="none of 1 sampled"):
         estimate([0], SETTINGS, num_samples=1)

@@ -112,6 +112,19 @@ def test_clip_after_clip_failing_stops_the_run(tmp_path, spoilt):
     assert "5 clips failed in a row" in result.detail
 
 
+def test_every_view_of_a_performance_is_a_clip(tmp_path):
+    store = Store(tmp_path)
+    how = RenderSettings(views=2)
+    assert render_shards(store, "set", range(2), SETTINGS, how=how).kept == 4
+    (shard,) = read_packed(store, "set").shards
+    records = [
+        ClipRecord.from_json(members[CLIP])
+        for _, members in read_shard(store.local_path(shard.key))
+    ]
+    performances = [record.provenance["render"]["performance_id"] for record in records]
+    assert sorted(performances.count(name) for name in set(performances)) == [2, 2]
+
+
 def test_an_unknown_tier_is_refused_at_once():
     with pytest.raises(ValueError, match="tier must be one of"):
         RenderSettings(tier="crayon")

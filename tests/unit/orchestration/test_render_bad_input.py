@@ -1,0 +1,116 @@
+"""What is wrong with one file costs the clips that use it, with a reason, and no other."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from orchestration.cli import main
+from pipelines.run import read_results
+from pipelines.synthetic import produce
+from pipelines.synthetic.camera_path import OutOfFrame
+from storage_schemas.store import Store
+
+LINE = "render --count 6 --frames 2 --size 32 --camera static --json --root data"
+TORN_BVH = "HIERARCHY\nROOT Hips\n{\n OFFSET 0 0 0\n CHANNELS 6 Xposition"
+
+
+def torn_bvh(folder):
+    (folder / "torn.bvh").write_text(TORN_BVH)
+
+
+def short_bvh(folder):
+    """A recording cut in the middle of its motion."""
+    (whole,) = folder.glob("whole*.bvh")
+    text = whole.read_text()
+    (folder / "short.bvh").write_text(text[: text.index("Frame Time") + 4000])
+
+
+def amass_without_rate(folder):
+    np.savez(folder / "slow.npz", poses=np.zeros((9, 156)), trans=np.zeros((9, 3)))
+
+
+def amass_with_nan(folder):
+    poses = np.zeros((9, 156))
+    poses[4, 3] = np.nan
+    np.savez(folder / "nan.npz", poses=poses, trans=np.zeros((9, 3)), mocap_framerate=60.0)
+
+
+def torn_hdr(folder):
+    (folder / "torn.hdr").write_bytes(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 64 +X 128\n\x02")
+
+
+def torn_exr(folder):
+    (folder / "torn.exr").write_bytes(b"\x76\x2f\x31\x01" + bytes(40))
+
+
+@pytest.fixture
+def ask(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def run(line):
+        with pytest.raises(SystemExit) as ending:
+            main(line.split())
+        printed = capsys.readouterr()
+        return ending.value.code, printed.out, printed.err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("flag", "spoil"),
+    [
+        ("mocap", torn_bvh),
+        ("mocap", short_bvh),
+        ("mocap", amass_without_rate),
+        ("mocap", amass_with_nan),
+        ("panorama", torn_hdr),
+        ("panorama", torn_exr),
+    ],
+)
+def test_a_bad_file_filters_the_clips_that_use_it(ask, tmp_path, shared_data, flag, spoil):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    source = {"mocap": "mocap/cmu_bvh/*.bvh", "panorama": "envmaps/studio*.hdr"}[flag]
+    good = min(shared_data.glob(source), key=lambda path: path.stat().st_size)
+    shutil.copy(good, folder / f"whole{good.suffix}")
+    spoil(folder)
+    code, out, error = ask(f"{LINE} --{flag} files")
+    assert code == 0, error
+    (stage,) = json.loads(out)["stages"]
+    assert stage["failed"] == {}
+    assert list(stage["filtered"]) == ["bad_file"]
+    assert stage["kept"] > 0
+    assert stage["kept"] + stage["filtered"]["bad_file"] == stage["inputs"] == 6
+    (bad,) = [path.name for path in folder.iterdir() if not path.name.startswith("whole")]
+    rejected = [r for r in read_results(Store("data"), "render") if r.status == "filtered"]
+    assert all(bad in result.detail for result in rejected)
+
+
+def test_a_folder_of_bad_files_gives_no_shard_and_one_line(ask, tmp_path):
+    (tmp_path / "files").mkdir()
+    torn_bvh(tmp_path / "files")
+    code, _, error = ask(f"{LINE} --mocap files --shards set")
+    assert code == 1
+    assert len(error.splitlines()) == 1
+    assert "no clip of 'set' was kept" in error
+    told = (tmp_path / "data/shards/set/shard-000000.jsonl").read_text()
+    assert told.count("bad_file") == 6
+    code, _, error = ask(f"{LINE} --mocap files --dry-run")
+    assert code == 1
+    assert "torn.bvh" in error
+
+
+def test_people_who_leave_the_frame_are_a_reason(ask, monkeypatch):
+    render = produce.render_members
+
+    def lose_one(spec, **options):
+        if spec.seed == 1:
+            raise OutOfFrame("no distance up to 80 m keeps the people in the frame")
+        return render(spec, **options)
+
+    monkeypatch.setattr(produce, "render_members", lose_one)
+    code, out, _ = ask(LINE)
+    (stage,) = json.loads(out)["stages"]
+    assert (code, stage["kept"], stage["filtered"]) == (0, 5, {"out_of_frame": 1})
