@@ -204,6 +204,9 @@ def annotate(
 @app.command()
 def pack(
     name: Annotated[str, typer.Argument(help="Name of the packed set.")] = "clips",
+    labels_apart: Annotated[
+        bool, typer.Option("--labels-apart", help="Videos in own shards: relabel without them.")
+    ] = False,
     root: Root = "data",
     workers: Workers = 0,
     as_json: Json = False,
@@ -214,10 +217,12 @@ def pack(
     """
     from dataclasses import asdict
 
+    from pipelines.pack import PackSettings
     from pipelines.pack import pack as pack_clips
     from storage_schemas.store import Store
 
-    report = pack_clips(Store(root), name, workers=workers)
+    settings = PackSettings(labels_apart=labels_apart)
+    report = pack_clips(Store(root), name, settings=settings, workers=workers)
     finish(report.summary(), {"accounting": asdict(report.accounting)}, as_json)
     if report.accounting.failed:
         raise typer.Exit(1)
@@ -499,8 +504,8 @@ def encode(
 
     store = Store(root)
     manifest = read_manifest(store, data)
-    keys = [shard.key for shard in manifest.shards]
-    accounting = encode_latents(store, manifest.name, keys, vae, workers=workers)
+    shards = manifest.clip_shards
+    accounting = encode_latents(store, manifest.name, shards, vae, workers=workers)
     finish_stages(store, [accounting], as_json)
 
 

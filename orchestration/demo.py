@@ -267,7 +267,7 @@ def reconstruction_sheet(store: Store, run: Path, clip_ids: Sequence[str]) -> np
 
 def dit_step(store: Store, root: Path, size: DemoSize, book: Notebook) -> None:
     """Latents of the new VAE, then go on training the shipped generator, and judge it."""
-    keys = [shard.key for shard in read_manifest(store, NAME).shards]
+    keys = read_manifest(store, NAME).clip_shards
     recipe, out, start = resolve(size.dit_recipe), root / "dit", SHIPPED / "dit_tiny"
     _tell(book, encode_latents(store, NAME, keys, root / "vae", recipe.clips))
     data = training_shards(store, NAME)

@@ -39,7 +39,7 @@ NUM_REFERENCES = 4
 def encode_latents(
     store: Store,
     name: str,
-    shards: Sequence[str],
+    shards: Sequence[str | Sequence[str]],
     vae: Path,
     settings: ClipSettings | None = None,
     embedding: tuple[str, Path | None] = (TINY, None),
@@ -50,7 +50,7 @@ def encode_latents(
     Args:
         store: Holds the shards; receives `latents/<name>/`.
         name: Of the packed set or version.
-        shards: Store keys.
+        shards: Store keys; those of labels and of their videos together where they lie apart.
         vae: Folder of a finished VAE run.
         settings: Crop, size and length; None takes those the VAE was trained on, cropped to the
             people. A generator's `recipe.clips` may be given.
@@ -86,8 +86,8 @@ def encode_latents(
     items = [
         Item(
             key=f"{name}-{number:06d}",
-            inputs=(key,),
-            value=(key, f"latents/{name}/shard-{number:06d}"),
+            inputs=(key,) if isinstance(key, str) else tuple(key),
+            value=f"latents/{name}/shard-{number:06d}",
             content=f"latents/{name}/shard-{number:06d}",
         )
         for number, key in enumerate(shards)
@@ -95,12 +95,12 @@ def encode_latents(
     run = run_stage(stage, items, store, workers)
     if run.kept != len(items):
         raise StageStopped(f"{run.summary()}; {next(tell_failures(store, 'encode'), '')}")
-    _remove_older(store, name, [item.value[1] for item in items])
-    return _account(store, [item.value[1] for item in items], run)
+    _remove_older(store, name, [item.value for item in items])
+    return _account(store, [item.value for item in items], run)
 
 
 class EncodeShard:
-    """Encodes the clips of one shard; the item's value is (shard key, key of the outputs)."""
+    """Encodes the clips of one shard; the item's value is the key of the outputs."""
 
     def __init__(
         self,
@@ -118,10 +118,10 @@ class EncodeShard:
 
     def __call__(self, item: Item, store: Store) -> Mapping[str, bytes]:
         """The side-car shard, and what was left out."""
-        key, target = item.value
+        target: str = item.value
         left_out: dict[str, str] = {}
         buffer = io.BytesIO()
-        entries = index_clips([store.local_path(key)])
+        entries = index_clips([store.local_path(str(key)) for key in item.inputs])
         kept = write_shard(self._samples(entries, left_out), buffer)
         report = {"kept": kept, "left_out": left_out}
         return {

@@ -28,6 +28,8 @@ CAPTION = "caption.json"
 QUALITY = "quality.json"
 """{name: number}, written by the quality stage."""
 REQUIRED = (layout.CLIP, layout.VIDEO)
+Clip = tuple[str, tuple[str, ...]]
+"""A clip id and the store keys of what goes into its shard."""
 # The axis of each array that counts the frames of the clip.
 _FRAME_AXES: dict[str, dict[str, int]] = {
     layout.BODY: {"body_pose": 1, "visible": 1},
@@ -50,6 +52,8 @@ class PackSettings:
     """Shares of sources, by hash: clips of one source never fall into two splits."""
     required: tuple[str, ...] = ()
     """Members beyond clip and video that a clip must have."""
+    labels_apart: bool = False
+    """Videos go to shards of their own, which new labels leave as they are."""
 
     def __post_init__(self) -> None:
         """Validate every field."""
@@ -163,7 +167,7 @@ def pack(
 
 
 class PackShard:
-    """Writes one shard; the item's value is (shard key, clip id -> member -> store key, stages)."""
+    """Writes one shard; the item's value is (shard key, clip id -> store keys)."""
 
     def __init__(self, **parameters: Any):
         self.settings = PackSettings(**{**parameters, "required": tuple(parameters["required"])})
@@ -177,6 +181,8 @@ class PackShard:
 
     def _sample(self, store: Store, keys: Sequence[str]) -> dict[str, bytes]:
         parts = {key.rpartition("/")[2]: store.read(key) for key in keys if "results/" not in key}
+        if layout.CLIP not in parts:
+            return parts
         record = ClipRecord.from_json(parts.pop(layout.CLIP))
         provenance = dict(record.provenance)
         for key in keys:
@@ -261,21 +267,31 @@ def _plan_shards(
 ) -> list[Item]:
     items: list[Item] = []
     for first in range(0, len(clip_ids), settings.samples_per_shard):
-        number = len(items)
-        clips = [
-            (clip_id, (*members[clip_id].values(), *results.get(clip_id, ())))
-            for clip_id in clip_ids[first : first + settings.samples_per_shard]
-        ]
-        key = f"shards/{name}/shard-{number:06d}.tar"
-        items.append(
-            Item(
-                key=f"{name}-{number:06d}",
-                inputs=tuple(part for _, parts in clips for part in parts),
-                content=json.dumps([key, [clip_id for clip_id, _ in clips]]),
-                value=(key, clips),
-            )
-        )
+        number = f"{first // settings.samples_per_shard:06d}"
+        media: list[Clip] = []
+        labels: list[Clip] = []
+        for clip_id in clip_ids[first : first + settings.samples_per_shard]:
+            files = members[clip_id]
+            apart = settings.labels_apart
+            videos = tuple(files[m] for m in files if apart and m in layout.MEDIA)
+            rest = tuple(files[m] for m in files if not (apart and m in layout.MEDIA))
+            media.append((clip_id, videos))
+            labels.append((clip_id, (*rest, *results.get(clip_id, ()))))
+        if settings.labels_apart:
+            items.append(_shard_item(name, number, media))
+            number += ".labels"
+        items.append(_shard_item(name, number, labels))
     return items
+
+
+def _shard_item(name: str, number: str, clips: Sequence[Clip]) -> Item:
+    key = f"shards/{name}/shard-{number}.tar"
+    return Item(
+        key=f"{name}-{number}",
+        inputs=tuple(part for _, parts in clips for part in parts),
+        content=json.dumps([key, [clip_id for clip_id, _ in clips]]),
+        value=(key, clips),
+    )
 
 
 def _index(
@@ -291,12 +307,14 @@ def _index(
         path = store.local_path(key)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
+        is_labels = settings.labels_apart and key.endswith(".labels.tar")
         entries.append(
             ShardEntry(
                 key=key,
                 sha256=digest,
                 size_bytes=path.stat().st_size,
                 clip_ids=tuple(clip_id for clip_id, _ in clips),
+                media=entries[-1].sha256 if is_labels else "",
             )
         )
     return Manifest(

@@ -89,12 +89,12 @@ class Manifest:
         return f"{self.name}@{self.version}"
 
     @property
-    def clip_shards(self) -> list[tuple[ShardEntry, ...]]:
-        """The shards to be read together: one, or one with labels and one with their media."""
-        by_digest = {shard.sha256: shard for shard in self.shards}
+    def clip_shards(self) -> list[tuple[str, ...]]:
+        """Keys of shards to be read together: one, or one with labels and one with their media."""
+        keys = {shard.sha256: shard.key for shard in self.shards}
         joined = {shard.media for shard in self.shards}
         return [
-            (shard, by_digest[shard.media]) if shard.media else (shard,)
+            (shard.key, keys[shard.media]) if shard.media else (shard.key,)
             for shard in self.shards
             if shard.sha256 not in joined
         ]

@@ -152,7 +152,7 @@ class LatentConfig(dg.Config):
 )
 def latents(config: LatentConfig, workspace: Workspace) -> dg.MaterializeResult:
     """The data set as the autoencoder sees it."""
-    keys = [shard.key for shard in read_manifest(workspace.store, config.dataset).shards]
+    keys = read_manifest(workspace.store, config.dataset).clip_shards
     clips = resolve(config.recipe).clips
     run = workspace.chosen_run("vae")
     account = encode_latents(

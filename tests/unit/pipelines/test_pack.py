@@ -112,6 +112,25 @@ def test_a_changed_label_changes_its_shard_and_no_other(store):
     assert changed == [False, True, False]
 
 
+def test_new_labels_leave_shards_of_videos_that_lie_apart_as_they_are(store):
+    settings = replace(SETTINGS, labels_apart=True)
+    whole = pack(store, "whole", settings=SETTINGS).index
+    before = pack(store, "set", settings=settings)
+    assert before.accounting.kept == before.index.num_clips == whole.num_clips == 8
+    clips = {}
+    for shard in before.index.shards:
+        for clip_id, parts in read_shard(store.local_path(shard.key)):
+            assert (list(parts) == ["video.mp4"]) is not bool(shard.media)
+            clips[clip_id] = clips.get(clip_id, {}) | parts
+    assert clips == packed(store, "whole")
+    store.write(f"clips/{ids(store)[4]}/quality.json", b'{"mask_iou": 0.5}')
+    after = pack(store, "set", settings=settings).index
+    changed = [a != b for a, b in zip(before.index.shards, after.shards, strict=True)]
+    assert changed == [False, False, False, True, False, False]  # media, labels, media, ...
+    pack(store, "set", settings=SETTINGS)
+    assert len(store.list("shards/set/")) == 4
+
+
 def test_clips_that_a_stage_refused_stay_out_and_are_counted(store):
     nobody, broken, short, bare, *_ = ids(store)
 
