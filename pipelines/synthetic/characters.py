@@ -10,7 +10,7 @@ from models.body.model import BodyModel
 from pipelines.synthetic import garment, skin
 from pipelines.synthetic.fabric import paint_cloth
 from pipelines.synthetic.garment import Mannequin, Mesh
-from pipelines.synthetic.hair import make_hair, paint_hair, squashed_ears
+from pipelines.synthetic.hair import make_hair, paint_hair, scalp_depth, squashed_ears
 from pipelines.synthetic.outfit import (
     CUTS,
     Cloth,
@@ -95,6 +95,8 @@ class Tailor:
         ground = self._mannequin.template[:, 1].min()
         in_shoe = ground + outfit.shoe_top_m - self._mannequin.template[:, 1]
         covers.append(in_shoe + SHOE_HIDES_M)
+        if outfit.hair.name != "bald":
+            covers.append(scalp_depth(self._mannequin, outfit.hair.recession_m))
         if outfit.hair.covers_ears:
             shaped = squashed_ears(self._mannequin, shaped, outfit.betas)
         parts += self._hair(outfit, shaped, rng)
@@ -150,7 +152,7 @@ class Tailor:
     def _skirt(self, skirt: Skirt, shaped: np.ndarray, rng: np.random.Generator) -> MeshPart:
         mesh = garment.skirt(
             self._mannequin, shaped, SKIRT_TOP_Y_M, skirt.hem_y_m, skirt.flare, skirt.folds_m,
-            skirt.margin_m,
+            skirt.margin_m, 0.07 if skirt.is_open else 0.21,
         )  # fmt: skip
         texture = _paint_skirt(skirt, self._atlas.size // 2, rng)
         return _part("skirt", mesh, texture, is_two_sided=True)

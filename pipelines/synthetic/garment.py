@@ -152,9 +152,9 @@ def _on_atlas(mannequin: Mannequin, vertices: Vertices, keep: Bool[np.ndarray, "
 def skin_mesh(
     mannequin: Mannequin, shaped: Vertices, covers: list[Float[np.ndarray, "verts"]]
 ) -> Mesh:
-    """The body without eyes and without what the covers (edge distance per vertex) hide."""
+    """The body without eyes, mouth and what the covers (edge distance per vertex) hide."""
     names = [f"{side}_eye_{part}" for side in ("left", "right") for part in ("front", "back")]
-    hidden = mannequin.in_region(*names)
+    hidden = mannequin.in_region(*names, "mouth_cavity")
     for cover in covers:
         hidden = hidden | (cover > HIDDEN_DEPTH_M)
     return _on_atlas(mannequin, shaped, ~hidden[mannequin.faces].all(1))
@@ -338,12 +338,12 @@ def hang_torso(
     return cloth + offset * (out / now)[:, None]
 
 
-def _skirt_weights(points: Vertices) -> Float[np.ndarray, "verts 24"]:
-    """Pelvis at the waist, both thighs further down, blended smoothly across the lap."""
+def _skirt_weights(points: Vertices, lap_m: float) -> Float[np.ndarray, "verts 24"]:
+    """Pelvis at the waist, both thighs further down, blended over the half width of the lap."""
     x, y, _ = points.T
     weights = np.zeros((len(points), 24))
-    left = edge(x + 0.21, 0.42)
-    leg = 0.92 * edge(-0.24 - y, 0.35)
+    left = edge(x + lap_m, 2 * lap_m)
+    leg = 0.95 * edge(-0.24 - y, 0.08 + 1.2 * lap_m)
     shin = 0.75 * edge(-0.68 - y, 0.35)
     weights[:, PELVIS] = 1 - leg
     weights[:, LEFT_HIP], weights[:, RIGHT_HIP] = leg * left, leg * (1 - left)
@@ -361,6 +361,7 @@ def skirt(
     flare: float,
     folds_m: float,
     margin_m: float,
+    lap_m: float,
 ) -> Mesh:
     """Cloth that hangs around both legs from the waist.
 
@@ -372,6 +373,8 @@ def skirt(
         flare: Metres of radius gained per metre of fall.
         folds_m: Depth of the folds at the hem.
         margin_m: Least distance from the skin.
+        lap_m: Half width over which the cloth passes from one thigh to the other: wide for a
+            closed skirt, narrow for a coat that is open in front.
 
     Returns:
         A sleeve; u once around (0 and 1 at the back), v from waist (0) to hem (1).
@@ -391,7 +394,7 @@ def skirt(
     placed = np.stack([vertices[:, 0], neutral, vertices[:, 2]], -1)
     mesh = Mesh(
         vertices=vertices,
-        weights=_skirt_weights(placed),
+        weights=_skirt_weights(placed, lap_m),
         faces=grid_faces(rows, NUM_ANGLES),
         uv=np.stack([u.ravel(), v.ravel()], -1),
     )

@@ -373,8 +373,8 @@ def draw_outfit(rng: np.random.Generator) -> Outfit:
         cloths = [bottom, top, jacket]
         if is_coat:
             skirt = Skirt(pattern=jacket.pattern, colours=jacket.colours, is_open=True,
-                          hem_y_m=float(rng.uniform(-0.78, -0.52)), flare=0.05, folds_m=0.004,
-                          margin_m=0.034)  # fmt: skip
+                          hem_y_m=float(rng.uniform(-0.78, -0.52)), flare=0.1, folds_m=0.004,
+                          margin_m=0.042)  # fmt: skip
     if rng.random() < 0.05:
         cloths.append(Cloth(name="hat", pattern="heather", colours=_colours(rng, 0.2),
                             thickness_m=0.013, detail="joggers"))  # fmt: skip

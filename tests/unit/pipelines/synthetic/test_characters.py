@@ -12,12 +12,13 @@ from scipy.spatial import KDTree
 
 from models.body.model import BodyModel, skin
 from pipelines.synthetic.actor import make_actor
-from pipelines.synthetic.characters import Character, make_character
+from pipelines.synthetic.characters import Character, MeshPart, make_character
 from pipelines.synthetic.fabric import PATTERNS
 from pipelines.synthetic.garment import Mannequin, layer, vertex_normals
-from pipelines.synthetic.hair import HAIR_STYLES
+from pipelines.synthetic.hair import HAIR_STYLES, draw_cut, make_hair
 from pipelines.synthetic.outfit import CUTS, draw_outfit, thickness_m
 from pipelines.synthetic.people import PersonSpec
+from pipelines.synthetic.skin import EYE_Y_M
 
 SEEDS = range(6)
 SMALL_PX = 64
@@ -189,3 +190,46 @@ def test_a_missing_body_file_is_named(tmp_path: Path):
                         place_m=(0.0, 0.0), heading_deg=0.0)  # fmt: skip
     with pytest.raises(ValueError, match=r"no body file at .*SMPL_NEUTRAL.pkl"):
         make_actor(person, 24.0, 2, body_file=tmp_path / "SMPL_NEUTRAL.pkl")
+
+
+def stretch(body: BodyModel, person: Character, part: MeshPart, pose: dict[int, float]) -> float:
+    """Longest edge of a posed part against its own length at rest; pitch of joints in radians."""
+    body_pose = torch.zeros(23, 3)
+    for joint, pitch in pose.items():
+        body_pose[joint - 1, 0] = pitch
+    posed = body.pose(
+        torch.as_tensor(person.betas), torch.zeros(3), body_pose.flatten(), torch.zeros(3)
+    )
+    rest = torch.as_tensor(part.vertices_rest)
+    moved = skin(rest, torch.as_tensor(part.weights), posed.T_world_joint)
+    edges = part.faces[:, [0, 1]].astype(int)
+    length = [(v[edges[:, 0]] - v[edges[:, 1]]).norm(dim=1) for v in (rest, moved)]
+    return float((length[1] / length[0]).max())
+
+
+@pytest.mark.parametrize("pose", [{1: -0.6, 2: 0.5, 5: 0.6}, {1: -1.3, 2: -1.3, 4: 1.4, 5: 1.4}])
+def test_skirts_do_not_tear_between_the_legs(body: BodyModel, pose: dict[int, float]):
+    chosen = [
+        seed for seed in range(60)
+        if draw_outfit(np.random.default_rng((seed, 0x15A4D))).skirt is not None
+    ][:3]  # fmt: skip
+    for seed in chosen:
+        person = make_character(seed, body, SMALL_PX)
+        (part,) = [part for part in person.parts if part.name == "skirt"]
+        assert stretch(body, person, part, pose) < 3.0, person.name
+
+
+@pytest.mark.parametrize("style", [name for name in HAIR_STYLES if name != "bald"])
+def test_hair_stays_outside_the_head_and_off_the_face(body: BodyModel, style: str):
+    mannequin = Mannequin(body)
+    rest = mannequin.shaped(np.zeros(10))
+    rng = np.random.default_rng(1)
+    mesh = make_hair(mannequin, rest, replace(draw_cut(style, rng), has_fringe=False), None, rng)
+    normal = vertex_normals(rest, mannequin.faces)
+    skull = ~mannequin.ears & ~mannequin.in_region("mouth_cavity", "left_eye_cavity")
+    near = np.flatnonzero(skull)[KDTree(rest[skull]).query(mesh.vertices)[1]]
+    depth_m = ((rest[near] - mesh.vertices) * normal[near]).sum(1)
+    assert np.mean(depth_m > 0.004) < 0.03
+    x, y, z = mesh.vertices.T
+    on_face = (np.abs(x) < 0.045) & (y < EYE_Y_M + 0.02) & (y > 0.30) & (z > 0.1)
+    assert on_face.mean() < 0.01
