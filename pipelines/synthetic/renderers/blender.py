@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from numpy.lib.format import open_memmap
 
+from pipelines.synthetic.environment import direction_of_pixels
 from pipelines.synthetic.renderers.opengl import FAR_M, NEAR_M, SurfaceMesh
 from pipelines.synthetic.world import Pictures, World
 
@@ -137,6 +138,7 @@ def _write_job(
             for frame in range(world.spec.num_frames):
                 moving[0][frame], moving[1][frame] = actor.posed(part, frame)
     np.save(folder / "panorama.npy", light.panorama.astype(np.float32))
+    np.save(folder / "ambient.npy", _ambient_radiance(light.ambient_sh))
     job = {
         "engine": engine,
         "samples": samples,
@@ -161,6 +163,18 @@ def _write_job(
     (folder / "job.json").write_text(json.dumps(job))
 
 
+def _ambient_radiance(ambient_sh: Float[np.ndarray, "9 3"]) -> Float[np.ndarray, "32 64 3"]:
+    """A map that lights surfaces as `ambient_sh` says: irradiance without its cosine lobe.
+
+    Ramamoorthi and Hanrahan 2001: the lobe takes 1, 2/3 and 1/4 of the bands.
+    """
+    x, y, z = np.moveaxis(direction_of_pixels(32, 64), -1, 0)
+    ones = np.ones_like(x)
+    linear, square = [y, z, x], [x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y]
+    basis = np.stack([ones, *(1.5 * a for a in linear), *(4.0 * b for b in square)], axis=-1)
+    return np.maximum(basis @ ambient_sh, 0.0).astype(np.float32)
+
+
 def _write_part(folder: Path, name: str, mesh: SurfaceMesh, person: int) -> dict[str, Any]:
     (folder / name).mkdir()
     np.save(folder / name / "faces.npy", _wound_outwards(mesh))
@@ -176,6 +190,7 @@ def _write_part(folder: Path, name: str, mesh: SurfaceMesh, person: int) -> dict
         "gloss": mesh.gloss,
         "variation": mesh.variation,
         "emission": mesh.emission,
+        "casts_shadow": mesh.casts_shadow,
         "is_cutout": mesh.texture.shape[2] == 4 and bool((mesh.texture[..., 3] < 128).any()),
     }
 
