@@ -515,7 +515,7 @@ def generate(
     vae: Annotated[Path, typer.Option(help="Folder of the VAE run it was trained on.")],
     reference: Annotated[str, typer.Option(help="A picture, or a clip id of the root.")],
     motion: Annotated[str, typer.Option(help="A clip id, a .bvh file, or walk, wave, ...")],
-    camera: Annotated[str, typer.Option(help="clip, static or orbit.")] = "static",
+    camera: Annotated[str, typer.Option(help="clip, static, orbit, pan, follow ...")] = "static",
     background: Annotated[bool, typer.Option(help="Give the motion's own background.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
     guidance: Annotated[float, typer.Option(help="Strength of all conditions.")] = 2.0,
