@@ -3,6 +3,7 @@
 import numpy as np
 
 from pipelines.synthetic.surroundings.shape import (
+    Number,
     Shape,
     Shapes,
     box,
@@ -40,7 +41,7 @@ def pick(rng: np.random.Generator, palette: np.ndarray) -> np.ndarray:
 
 
 def cushion(
-    centre: tuple[float, float, float], size_m: tuple[float, float, float], tint: np.ndarray
+    centre: tuple[Number, Number, Number], size_m: tuple[Number, Number, Number], tint: np.ndarray
 ) -> Shape:
     """A box with rounded edges, as one smooth sheet."""
     angle = np.linspace(0.0, 2.0 * np.pi, 17)[None, :]
@@ -58,7 +59,7 @@ def cushion(
 
 
 def legs(
-    width: float, depth: float, height: float, tint: np.ndarray, thick: float = 0.05
+    width: Number, depth: Number, height: Number, tint: np.ndarray, thick: Number = 0.05
 ) -> Shapes:
     """Four legs below a top."""
     x, z = width / 2 - thick, depth / 2 - thick
@@ -68,7 +69,7 @@ def legs(
 
 
 def table(
-    rng: np.random.Generator, width: float = 1.5, depth: float = 0.8, height: float = 0.74
+    rng: np.random.Generator, width: Number = 1.5, depth: Number = 0.8, height: Number = 0.74
 ) -> Shapes:
     """A top on four legs."""
     tint = pick(rng, WOOD)
@@ -291,7 +292,7 @@ def foliage(
     centre: np.ndarray,
     half_m: np.ndarray,
     count: int,
-    leaf_m: float,
+    leaf_m: Number,
     tint: np.ndarray,
     material: str = "leaves",
 ) -> Shape:
@@ -459,7 +460,7 @@ def _hull(
     low: np.ndarray,
     high: np.ndarray,
     tint: np.ndarray,
-    top: float = 0.92,
+    top: Number = 0.92,
 ) -> Shape:
     """A tube of rounded rectangles along z with closed ends."""
     x = np.array([-0.96, -1.0, -1.0, -top, 0.0, top, 1.0, 1.0, 0.96])
@@ -477,7 +478,7 @@ def _hull(
     return grid(material, points, points[..., [2, 1]], np.asarray(tint))
 
 
-def _wheel(x: float, radius: float, z: float) -> Shapes:
+def _wheel(x: Number, radius: Number, z: Number) -> Shapes:
     disc = lathe(
         "plaster",
         [(0.0, -0.1), (radius, -0.1), (radius, 0.1), (radius * 0.62, 0.102), (0.0, 0.09)],

@@ -12,6 +12,7 @@ from pipelines.synthetic.surroundings.furniture import pick
 from pipelines.synthetic.surroundings.material import fractal_noise
 from pipelines.synthetic.surroundings.room import BRICK
 from pipelines.synthetic.surroundings.shape import (
+    Number,
     Shape,
     Shapes,
     box,
@@ -58,7 +59,7 @@ class _Plot:
     shapes: list[Shape]
     circles: list[tuple[np.ndarray, float]]
 
-    def put(self, thing: Shapes, place: np.ndarray, yaw_deg: float, radius_m: float) -> bool:
+    def put(self, thing: Shapes, place: np.ndarray, yaw_deg: Number, radius_m: Number) -> bool:
         """Place a thing unless it stands in the way of sight or, by its radius, of another."""
         if not self.clearing.is_free(place, max(self.clearing.width_of(thing), 0.5 * radius_m)):
             return False
@@ -89,8 +90,8 @@ def _ground(
     material: str,
     tint: np.ndarray,
     circles: Sequence[tuple[np.ndarray, float]],
-    relief_m: float = 0.0,
-    flat_m: float = 0.0,
+    relief_m: Number = 0.0,
+    flat_m: Number = 0.0,
 ) -> Shape:
     """Ground to the horizon: fine near the people, coarse far away, shaded below what stands on it.
 
@@ -125,7 +126,7 @@ def _ground(
 
 
 def _ring(
-    material: str, radius_m: float, height_m: float, tint: np.ndarray, turn_deg: float
+    material: str, radius_m: Number, height_m: Number, tint: np.ndarray, turn_deg: Number
 ) -> Shape:
     """An upright band all around with a picture of what lies far away."""
     angle = np.linspace(0.0, -2.0 * np.pi, 65) + np.radians(turn_deg)
@@ -140,7 +141,7 @@ def _ring(
 
 
 def _strip(
-    material: str, x: tuple[float, float], z: tuple[float, float], y: float, tint: np.ndarray
+    material: str, x: tuple[Number, Number], z: tuple[Number, Number], y: Number, tint: np.ndarray
 ) -> Shape:
     """A level rectangle; long ones are cut, so that their shading stays fine."""
     xs = np.linspace(*x, max(2, int((x[1] - x[0]) / 3.0) + 1))
@@ -150,7 +151,7 @@ def _strip(
     return grid(material, points, np.stack([gx, gz], -1), tint)
 
 
-def _facades(rng: np.random.Generator, length_m: float) -> Shapes:
+def _facades(rng: np.random.Generator, length_m: Number) -> Shapes:
     """A row of houses along x, centred, their fronts on z = 0 towards +z."""
     parts: list[Shape] = []
     x = -length_m / 2
@@ -200,7 +201,7 @@ def _facades(rng: np.random.Generator, length_m: float) -> Shapes:
     return tuple(parts)
 
 
-def _town(rng: np.random.Generator, kind: str, plot: _Plot, yaw: float) -> Outside:
+def _town(rng: np.random.Generator, kind: str, plot: _Plot, yaw: Number) -> Outside:
     R = rotation(yaw)
     flat = R[np.ix_([0, 2], [0, 2])]
     clearing, local = plot.clearing, []
@@ -233,7 +234,7 @@ def _town(rng: np.random.Generator, kind: str, plot: _Plot, yaw: float) -> Outsi
     return Outside(shapes=tuple(plot.shapes), ground_rgb=0.5 * np.asarray(tint))
 
 
-def _street(rng: np.random.Generator, least: Sequence[float], tint: np.ndarray) -> list[Shape]:
+def _street(rng: np.random.Generator, least: Sequence[Number], tint: np.ndarray) -> list[Shape]:
     """Houses, raised pavements with kerbs and lane marks along z."""
     parts: list[Shape] = []
     stone = pick(rng, STONE)
@@ -261,7 +262,7 @@ def _street(rng: np.random.Generator, least: Sequence[float], tint: np.ndarray) 
 
 
 def _line_street(
-    rng: np.random.Generator, plot: _Plot, least: Sequence[float], R: np.ndarray
+    rng: np.random.Generator, plot: _Plot, least: Sequence[Number], R: np.ndarray
 ) -> None:
     """Cars at the kerb, lamps and trees on the pavement."""
 
@@ -303,7 +304,7 @@ def _bays(rng: np.random.Generator, plot: _Plot, R: np.ndarray) -> list[Shape]:
 
 
 def _dress_square(
-    rng: np.random.Generator, plot: _Plot, R: np.ndarray, least: Sequence[float], kind: str
+    rng: np.random.Generator, plot: _Plot, R: np.ndarray, least: Sequence[Number], kind: str
 ) -> None:
     """Trees, lamps, benches, planters."""
     tint = pick(rng, LEAVES)
@@ -324,7 +325,7 @@ def _dress_square(
         plot.put(thing, place, float(rng.uniform(0, 360)), radius)
 
 
-def _nature(rng: np.random.Generator, kind: str, plot: _Plot, yaw: float) -> Outside:
+def _nature(rng: np.random.Generator, kind: str, plot: _Plot, yaw: Number) -> Outside:
     clearing = plot.clearing
     material, tint, relief = {
         "park": ("grass", np.array([0.95, 0.95, 0.85]), 3.0),
@@ -391,7 +392,7 @@ def _plant(rng: np.random.Generator, kind: str, plot: _Plot) -> None:
         plot.put(thing, place, float(rng.uniform(0, 360)), radius)
 
 
-def _fence(rng: np.random.Generator, plot: _Plot, yaw: float) -> Shapes:
+def _fence(rng: np.random.Generator, plot: _Plot, yaw: Number) -> Shapes:
     """A wooden fence or a hedge around a garden."""
     parts: list[Shape] = []
     flat = rotation(yaw)[np.ix_([0, 2], [0, 2])]
@@ -422,7 +423,7 @@ def _fence(rng: np.random.Generator, plot: _Plot, yaw: float) -> Shapes:
     return placed(parts, (0.0, 0.0, 0.0), yaw)
 
 
-def _path(rng: np.random.Generator, yaw: float) -> Shape:
+def _path(rng: np.random.Generator, yaw: Number) -> Shape:
     """A gravel path that winds by."""
     z = np.linspace(-34.0, 34.0, 50)
     x = rng.uniform(-2.0, 2.0) + 1.5 * np.sin(z / rng.uniform(5.0, 9.0) + rng.uniform(0, 6))
@@ -437,7 +438,7 @@ def _path(rng: np.random.Generator, yaw: float) -> Shape:
     return placed((sheet,), (0.0, 0.0, 0.0), yaw)[0]
 
 
-def _sea(rng: np.random.Generator, away: float) -> Shapes:
+def _sea(rng: np.random.Generator, away: Number) -> Shapes:
     """Water beyond a strip of wet sand and foam, towards +x."""
     z = np.linspace(EDGE_M, -EDGE_M, 81)
     bend = 0.8 * np.sin(z / 9.0 + rng.uniform(0, 6)) + 0.3 * np.sin(z / 3.1)

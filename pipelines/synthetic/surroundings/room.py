@@ -14,6 +14,7 @@ from pipelines.synthetic.surroundings.clearing import SIGHT_M, Clearing
 from pipelines.synthetic.surroundings.furniture import pick
 from pipelines.synthetic.surroundings.shape import (
     FOOT_M,
+    Number,
     Shape,
     Shapes,
     box,
@@ -166,7 +167,7 @@ class _Side:
     yaw_deg: float
     """Turns +z to the inside of the room."""
 
-    def at(self, along: float, out: float = 0.0, height: float = 0.0) -> Float[np.ndarray, "3"]:
+    def at(self, along: Number, out: Number = 0.0, height: Number = 0.0) -> Float[np.ndarray, "3"]:
         return self.start + along * self.right + out * self.inward + np.array([0.0, height, 0.0])
 
 
@@ -240,7 +241,7 @@ def _sides(low: np.ndarray, high: np.ndarray) -> list[_Side]:
     return sides
 
 
-def _knots(length: float, more: Sequence[float], ends: Sequence[float]) -> np.ndarray:
+def _knots(length: Number, more: Sequence[Number], ends: Sequence[Number]) -> np.ndarray:
     """Where a wall is cut so that its shading and its openings have vertices."""
     steps = [0.0, length, *ends, *(length - e for e in ends), *more]
     return np.unique(np.round([s for s in steps if 0.0 <= s <= length], 4))
@@ -251,7 +252,7 @@ def _corner(distance: np.ndarray) -> np.ndarray:
 
 
 def wall(
-    material: str, side: _Side, height: float, tint: np.ndarray, windows: Sequence[Opening]
+    material: str, side: _Side, height: Number, tint: np.ndarray, windows: Sequence[Opening]
 ) -> Shape:
     """A wall with openings, darker at its foot, its top and its ends."""
     across = _knots(side.length, [x for w in windows for x in w[:2]], (0.12, 0.4, 1.0))
@@ -274,7 +275,7 @@ def wall(
 
 
 def _windows(
-    rng: np.random.Generator, side: _Side, style: RoomStyle, height: float
+    rng: np.random.Generator, side: _Side, style: RoomStyle, height: Number
 ) -> list[Opening]:
     count = max(1, int(side.length / rng.uniform(2.4, 4.0)))
     wide = min(side.length / count - 0.7, float(rng.uniform(1.0, 2.0)))
@@ -353,7 +354,7 @@ def _skirting(side: _Side, tint: np.ndarray) -> Shapes:
 
 
 def _on_wall(
-    rng: np.random.Generator, side: _Side, height: float, windows: Sequence[Opening], kind: str
+    rng: np.random.Generator, side: _Side, height: Number, windows: Sequence[Opening], kind: str
 ) -> Shapes:
     """A door, pictures, sockets; nothing over a window."""
     taken = [(w[0] - 0.4, w[1] + 0.4) for w in windows]
@@ -399,11 +400,11 @@ def _on_wall(
 def box_on(
     side: _Side,
     material: str,
-    along: float,
-    middle: float,
-    wide: float,
-    high: float,
-    thick: float,
+    along: Number,
+    middle: Number,
+    wide: Number,
+    high: Number,
+    thick: Number,
     tint: np.ndarray,
 ) -> Shapes:
     """A box fixed to a wall."""
@@ -493,7 +494,7 @@ def _rug(rng: np.random.Generator, kind: str, clearing: Clearing) -> Shapes:
 
 
 def _ceiling(
-    low: np.ndarray, high: np.ndarray, height: float, lowest: float, has_panels: bool
+    low: np.ndarray, high: np.ndarray, height: Number, lowest: Number, has_panels: bool
 ) -> Shapes:
     """A ceiling with bright panels, or with a lamp that hangs no lower than `lowest`."""
     size = high - low

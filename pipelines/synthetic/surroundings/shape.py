@@ -14,7 +14,9 @@ from jaxtyping import Float, Int
 from pipelines.synthetic.renderers.opengl import SurfaceMesh
 from pipelines.synthetic.surroundings.material import MATERIALS
 
-Colour = tuple[float, float, float] | np.ndarray
+Number = float | int
+Place = Sequence[Number] | np.ndarray
+Colour = tuple[Number, Number, Number] | np.ndarray
 """Linear factor on a material's colour."""
 WHITE = (1.0, 1.0, 1.0)
 FOOT_SHADE = 0.55
@@ -39,15 +41,13 @@ class Shape:
 Shapes = tuple[Shape, ...]
 
 
-def rotation(yaw_deg: float) -> Float[np.ndarray, "3 3"]:
+def rotation(yaw_deg: Number) -> Float[np.ndarray, "3 3"]:
     """Turn about the vertical, from +z towards +x."""
     c, s = np.cos(np.radians(yaw_deg)), np.sin(np.radians(yaw_deg))
     return np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
 
 
-def placed(
-    shapes: Iterable[Shape], place: Sequence[float] | np.ndarray, yaw_deg: float = 0.0
-) -> Shapes:
+def placed(shapes: Iterable[Shape], place: Place, yaw_deg: Number = 0.0) -> Shapes:
     """Turn about the own origin, then move, metres."""
     R = rotation(yaw_deg)
     return tuple(
@@ -89,18 +89,31 @@ def grid(
     """A smooth sheet through points; seen from its front, columns run right and rows run up."""
     rows, columns = points.shape[:2]
     du, dv = np.gradient(points, axis=1), np.gradient(points, axis=0)
-    normals = np.cross(du, dv)
-    length = np.linalg.norm(normals, axis=-1, keepdims=True)
+    normals = _unit_normals(np.cross(du, dv))
     low = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).ravel()
     quads = np.stack([low, low + 1, low + columns + 1, low + columns], axis=1)
     return Shape(
         material=material,
         vertices=rearrange(points, "r c xyz -> (r c) xyz"),
-        normals=rearrange(normals / np.maximum(length, 1e-12), "r c xyz -> (r c) xyz"),
+        normals=rearrange(normals, "r c xyz -> (r c) xyz"),
         uv=rearrange(uv, "r c uv -> (r c) uv"),
         faces=triangles(quads),
         tint=np.broadcast_to(tint, points.shape).reshape(-1, 3).astype(float),
     )
+
+
+def _unit_normals(
+    normals: Float[np.ndarray, "rows columns 3"],
+) -> Float[np.ndarray, "rows columns 3"]:
+    """Unit length; where a row has shrunk to a point, the mean of its neighbours', or up."""
+    length = np.linalg.norm(normals, axis=-1, keepdims=True)
+    unit = normals / np.maximum(length, 1e-12)
+    for row in np.flatnonzero((length < 1e-9).any((1, 2))):
+        around = unit[[max(row - 1, 0), min(row + 1, len(unit) - 1)]].sum((0, 1))
+        size = float(np.linalg.norm(around))
+        filled = around / size if size > 1e-6 else np.array([0.0, 1.0, 0.0])
+        unit[row] = np.where(length[row] < 1e-9, filled, unit[row])
+    return unit
 
 
 def triangles(quads: Int[np.ndarray, "quads 4"]) -> Int[np.ndarray, "faces 3"]:
@@ -116,9 +129,9 @@ def foot_shade(height_m: np.ndarray) -> np.ndarray:
 
 def panel(
     material: str,
-    corner: Sequence[float] | np.ndarray,
-    right: Sequence[float] | np.ndarray,
-    up: Sequence[float] | np.ndarray,
+    corner: Place,
+    right: Place,
+    up: Place,
     tint: Colour = WHITE,
     *,
     grounded: bool = False,
@@ -152,15 +165,15 @@ def panel(
 
 def box(
     material: str,
-    centre: Sequence[float] | np.ndarray,
-    size_m: Sequence[float] | np.ndarray,
+    centre: Place,
+    size_m: Place,
     tint: Colour = WHITE,
 ) -> Shapes:
     """Five faces of an upright box (six when it floats); darker at the foot when on the ground."""
     centre, size = np.asarray(centre, float), np.asarray(size_m, float)
     low, high = centre - size / 2, centre + size / 2
     x, y, z = np.diag(size)
-    grounded = low[1] < 0.05
+    grounded = bool(low[1] < 0.05)
     sides = [
         panel(material, (low[0], low[1], high[2]), x, y, tint, grounded=grounded),
         panel(material, (high[0], low[1], high[2]), -z, y, tint, grounded=grounded),
@@ -176,8 +189,8 @@ def box(
 
 def lathe(
     material: str,
-    profile_m: Sequence[tuple[float, float]],
-    place: Sequence[float] | np.ndarray = (0.0, 0.0, 0.0),
+    profile_m: Sequence[tuple[Number, Number]],
+    place: Place = (0.0, 0.0, 0.0),
     tint: Colour = WHITE,
     sides: int = 12,
 ) -> Shape:
@@ -200,7 +213,7 @@ def lathe(
 def tube(
     material: str,
     path_m: Float[np.ndarray, "points 3"],
-    radius_m: float | np.ndarray,
+    radius_m: Number | np.ndarray,
     tint: Colour = WHITE,
     sides: int = 8,
 ) -> Shape:
