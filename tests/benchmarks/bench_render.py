@@ -69,10 +69,10 @@ def bench(size_px: int, frames: int, clips: int) -> None:
             size_bytes[member] += len(data)
     total_s, count = time.process_time() - start_s, frames * clips
     once_s = sum(v for label, v in spent_s.items() if "once" in label)
-    print(f"\n{size_px} px, {clips} clips of {frames} frames: {count / total_s:.1f} frames per CPU")
     print(
-        f"second, {count / (total_s - once_s):.1f} without what is done once a clip; CPU ms a frame:"
+        f"\n{size_px} px, {clips} clips of {frames} frames: {count / total_s:.1f} frames per CPU-s,"
     )
+    print(f"{count / (total_s - once_s):.1f} without what is done once a clip; CPU ms a frame:")
     for label, value in sorted(spent_s.items(), key=lambda item: -item[1]):
         print(f"  {label:42s}{1e3 * value / count:8.2f}")
     print(f"  {'all':42s}{1e3 * total_s / count:8.2f}")
