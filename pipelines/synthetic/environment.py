@@ -141,6 +141,7 @@ def make_environment(
         ValueError: If the panorama is not there or malformed.
     """
     rng = np.random.default_rng(spec.seed)
+    eyes = eyes[np.lexsort(eyes.T)]  # every view of a performance sums its light alike
     clearing = Clearing(radius_m=spec.free_radius_m, eyes=eyes)
     if spec.panorama is not None:
         return _photographed(rng, spec.panorama.file, eyes)

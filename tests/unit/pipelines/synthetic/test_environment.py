@@ -138,6 +138,7 @@ def test_the_order_of_cameras_is_nothing():
         first, second = (make_environment(_spec(kind), eyes) for eyes in (EYES, EYES[::-1]))
         for a, b in zip(first.still, second.still, strict=True):
             np.testing.assert_array_equal(a.vertices, b.vertices)
+        assert first.lighting.exposure == second.lighting.exposure
 
 
 def test_another_process_makes_the_same_world():
