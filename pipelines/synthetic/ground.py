@@ -33,6 +33,9 @@ FINGER_M = 0.15
 """From the wrist to the tips of the fingers."""
 FLESH_M = {4: 0.05, 5: 0.05, 18: 0.04, 19: 0.04, 15: 0.1, 0: 0.11, 9: 0.11, 1: 0.09, 2: 0.09}
 """Other joints that may touch the floor, with the flesh around them."""
+STRAIGHT = 0.3
+"""Weight of the way a limb should bend against the way it is bent: recorded knees and elbows bend
+backwards by some degrees when they are straight."""
 ARMS = ((16, 18, 20, 22), (17, 19, 21, 23))
 
 
@@ -301,7 +304,7 @@ def _bend(
     distance = np.linalg.norm(away, axis=1, keepdims=True)
     along = away / np.maximum(distance, 1e-9)
     reached = np.clip(distance, abs(a - b) + 0.02, (a + b) * 0.9999)
-    pole = upper - lower + 0.05 * (R_upper @ bends_to)
+    pole = upper / a - lower / b + STRAIGHT * (R_upper @ bends_to)
     pole = pole - (pole * along).sum(1, keepdims=True) * along
     pole /= np.maximum(np.linalg.norm(pole, axis=1, keepdims=True), 1e-9)
     cosine = np.clip((a * a + reached**2 - b * b) / (2 * a * reached), -1.0, 1.0)

@@ -173,3 +173,10 @@ def test_a_hop_keeps_its_height_however_low(tmp_path, apex_m):
     contact = foot_contact(sole_points(posed.T_world_joint.numpy(), _skeleton()), FPS)
     assert contact[stands].all()
     assert not contact[lowest > 0.03].any()
+
+
+def test_knees_that_were_recorded_straight_do_not_pop(shared_data):
+    motion = _moved(shared_data / "mocap" / "other_bvh" / "wave_hello_fair.bvh")
+    joints = _posed(motion, FEET).joints.numpy()
+    acceleration = np.linalg.norm(np.diff(joints, 2, axis=0), axis=-1) * FPS**2
+    assert acceleration[:, :16].max() < 20.0  # m/s^2, all but the waving arms; it was 212
