@@ -32,7 +32,7 @@ def open_clips(store: Store, packed: str | None = None) -> dict[str, ReadMember]
         found = {
             clip_id: _span_reader(parts)
             for group in manifest.clip_shards
-            for clip_id, parts in _find_parts([store.local_path(s.key) for s in group]).items()
+            for clip_id, parts in _find_parts([store.local_path(key) for key in group]).items()
         }
     if not found:
         raise ValueError(f"no labelled clip in {store.root}; run `isa4d annotate` or `render`")

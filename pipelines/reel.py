@@ -4,6 +4,7 @@ Each clip plays once, its panels in two rows. A label that a clip lacks leaves o
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -16,7 +17,9 @@ from pipelines.review import (
     Frames,
     Picture,
     draw_depth,
+    draw_flow,
     draw_masks,
+    draw_normals,
     draw_points,
     draw_skeletons,
     label,
@@ -26,7 +29,9 @@ from storage_schemas import shards
 from storage_schemas.body import BodyTracks
 from storage_schemas.clip import ClipRecord
 from storage_schemas.depth import DepthTrack
+from storage_schemas.flow import FlowTrack
 from storage_schemas.mask import MaskTrack
+from storage_schemas.normal import NormalTrack
 from storage_schemas.points import PointTracks
 
 CELL_PX = (216, 216)
@@ -57,6 +62,15 @@ def _depth(read: ReadMember, frames: Frames) -> Frames:
     return draw_depth(DepthTrack.from_npz(read(shards.DEPTH)).depth_m)
 
 
+def _normals(read: ReadMember, frames: Frames) -> Frames:
+    return draw_normals(NormalTrack.from_npz(read(shards.NORMAL)).unit)
+
+
+def _flow(read: ReadMember, frames: Frames) -> Frames:
+    flow = FlowTrack.from_npz(read(shards.FLOW))
+    return draw_flow(flow.forward_px[:-1], flow.forward_occluded[:-1])  # the last goes nowhere
+
+
 def _points(read: ReadMember, frames: Frames) -> Frames:
     tracks = PointTracks.from_npz(read(shards.POINTS))
     return draw_points(frames, tracks.xy_px, tracks.visible)
@@ -68,6 +82,8 @@ PANELS: Mapping[str, Panel] = {
     "masks": _masks,
     "without people": _plate,
     "depth": _depth,
+    "normals": _normals,
+    "flow": _flow,
     "points": _points,
 }
 
@@ -77,11 +93,9 @@ def clip_panels(read: ReadMember) -> dict[str, Frames]:
     frames = decode_mp4(read(shards.VIDEO))
     panels = {}
     for title, draw in PANELS.items():
-        try:
+        with suppress(FileNotFoundError):
             panels[title] = draw(read, frames)
-        except FileNotFoundError:
-            continue
-    return panels
+    return {title: shown for title, shown in panels.items() if len(shown)}
 
 
 def reel_frames(clips: Iterable[ReadMember], titles: Iterable[str]) -> Iterator[Picture]:
@@ -102,7 +116,7 @@ def _cell(title: str, panels: Mapping[str, Frames], index: int) -> Picture:
     height, width = CELL_PX
     cell = np.full((height, width, 3), BACKDROP, np.uint8)
     if title in panels:
-        frame = panels[title][index]
+        frame = panels[title][min(index, len(panels[title]) - 1)]
         scale = min(height / frame.shape[0], width / frame.shape[1])
         size = (round(frame.shape[1] * scale), round(frame.shape[0] * scale))
         way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC

@@ -143,6 +143,26 @@ def _colour_map(level: UInt8[np.ndarray, "height width"]) -> Picture:
     return np.ascontiguousarray(cv2.applyColorMap(level, cv2.COLORMAP_TURBO)[..., ::-1])
 
 
+def draw_normals(unit: Float[np.ndarray, "frames height width 3"]) -> Frames:
+    """World x, y, z as red, green, blue; black where nothing was hit."""
+    is_hit = np.abs(unit).max(-1, keepdims=True) > 0
+    return np.where(is_hit, (unit + 1) * 127.5, 0).astype(np.uint8)
+
+
+def draw_flow(
+    flow_px: Float[np.ndarray, "frames height width 2"],
+    occluded: Bool[np.ndarray, "frames height width"],
+) -> Frames:
+    """Direction as hue, length as strength on the scale of the clip; occluded pixels dimmed."""
+    length_px = np.linalg.norm(flow_px, axis=-1)
+    scale_px = max(float(np.percentile(length_px, 99)), 1e-3)
+    hue = np.degrees(np.arctan2(flow_px[..., 1], flow_px[..., 0])) % 360 / 2
+    strength = np.clip(length_px / scale_px, 0, 1) * 255
+    light = np.where(occluded, 128, 255)
+    hsv = np.stack([hue, strength, light], -1).astype(np.uint8)
+    return np.stack([cv2.cvtColor(frame, cv2.COLOR_HSV2RGB) for frame in hsv])
+
+
 def draw_points(
     frames: Frames,
     xy_px: Float[np.ndarray, "points frames 2"],

@@ -5,7 +5,7 @@ import pytest
 
 from pipelines.clip_files import list_members, open_clips
 from pipelines.reel import PANELS, clip_panels, make_reel, reel_frames
-from pipelines.review import draw_depth, draw_points
+from pipelines.review import draw_depth, draw_flow, draw_normals, draw_points
 from pipelines.video_io import decode_mp4
 from storage_schemas.shards import read_shard
 from storage_schemas.store import Store
@@ -56,6 +56,22 @@ def test_nearer_is_warmer_and_nothing_is_black():
     assert near[0] > near[2]
     assert far[2] >= far[0]
     assert (nothing == 0).all()
+
+
+def test_normals_are_colours_and_nothing_is_black():
+    unit = np.array([[[[0, 1.0, 0], [0, 0, 0]]]])
+    up, nothing = draw_normals(unit)[0, 0]
+    assert up.tolist() == [127, 255, 127]
+    assert not nothing.any()
+
+
+def test_flow_shows_direction_as_hue_and_dims_what_is_occluded():
+    flow_px = np.array([[[[3.0, 0], [-3, 0], [0, 0], [3, 0]]]])
+    right, left, still, hidden = draw_flow(flow_px, np.array([[[False, False, False, True]]]))[0, 0]
+    assert right.tolist() == [255, 0, 0]
+    assert left.tolist() == [0, 255, 255]
+    assert still.tolist() == [255, 255, 255]
+    assert hidden.tolist() == [128, 0, 0]
 
 
 def test_only_visible_points_are_drawn():
