@@ -32,8 +32,8 @@ LONG_HAIR = 9
 """A character whose hair is cut out of sheets."""
 
 
-def _world(kind: str) -> World:
-    spec = sample_scene(7, replace(SETTINGS, camera_kinds=(kind,)))
+def _world(kind: str, **changes) -> World:
+    spec = sample_scene(7, replace(SETTINGS, camera_kinds=(kind,), **changes))
     people = (replace(spec.people[0], character=LONG_HAIR), spec.people[1])
     return build_world(replace(spec, people=people))
 
@@ -54,10 +54,10 @@ def _moved(world: World, right_px: float, down_px: float, taller: float = 1.0) -
 @needs_blender
 def test_rays_hit_what_the_labels_say():
     """Two people, one with cut-out hair, before a moving camera with uneven, off-centre pixels."""
-    world = _world("orbit")
+    world = _world("orbit", width=288, height=256, framing="fill")
     assert any(mesh.texture[..., 3:].min(initial=255) < 128 for mesh in world.actors[0].surfaces)
     world = _moved(world, 9.0, -21.0, taller=1.2)
-    labels, traced = draw_world(world), trace_truth(world)
+    labels, traced = draw_world(world).truth, trace_truth(world)
     person = np.round(traced[..., 0])
     either = (labels.instance > 0) | (person > 0)
     assert {0, 1, 2} == set(np.unique(person))
@@ -90,13 +90,13 @@ def test_joints_lie_just_under_the_surface_that_rays_hit():
 def test_light_comes_from_where_it_does_in_opengl():
     world, ours = _still_scene()
     theirs = draw_blender(world)
-    sky = np.isinf(ours.depth_m)
+    sky = np.isinf(ours.truth.depth_m)
     assert sky.mean() > 0.1
     difference = np.abs(ours.pictures.frames.astype(int) - theirs.frames)
     # two renderers filter the same map; one also denoises
     assert np.median(difference[sky]) <= 2
     assert abs(float(ours.pictures.frames.mean()) - float(theirs.frames.mean())) < 15
-    body = np.stack([cv2.dilate(i, np.ones((7, 7))) for i in ours.instance]) > 0
+    body = np.stack([cv2.dilate(i, np.ones((7, 7))) for i in ours.truth.instance]) > 0
     ours_darker = ours.pictures.plate.astype(int) - ours.pictures.frames
     theirs_darker = theirs.plate.astype(int) - theirs.frames
     shadow, clear = (ours_darker.sum(-1) > 60) & ~body, (ours_darker.max(-1) == 0) & ~body
