@@ -13,7 +13,7 @@ SETTINGS = SceneSettings(width=32, height=32, num_frames=2, camera_kinds=("stati
 
 def test_totals_follow_from_the_means():
     found = Estimate(
-        num_clips=7200, num_frames=10, num_sampled=4, rejected={},
+        num_clips=7200, num_frames=10.0, num_sampled=4, rejected={},
         cpu_s=Spread.of([1.0, 3.0]), wall_s=Spread.of([2.0]), size_bytes=Spread.of([500_000]),
         start_s=18.0, drawn={"camera": {"static": 1.0}},
     )  # fmt: skip
