@@ -304,7 +304,10 @@ def _bend(
     distance = np.linalg.norm(away, axis=1, keepdims=True)
     along = away / np.maximum(distance, 1e-9)
     reached = np.clip(distance, abs(a - b) + 0.02, (a + b) * 0.9999)
-    pole = upper / a - lower / b + STRAIGHT * (R_upper @ bends_to)
+    shift_m = np.linalg.norm(away - upper - lower, axis=1, keepdims=True)
+    # arms that need not move stay as they are; legs are nearly always moved a little
+    weight = STRAIGHT * (1.0 if limb in LEGS else np.clip(shift_m / 0.01, 0.0, 1.0))
+    pole = upper / a - lower / b + weight * (R_upper @ bends_to)
     pole = pole - (pole * along).sum(1, keepdims=True) * along
     pole /= np.maximum(np.linalg.norm(pole, axis=1, keepdims=True), 1e-9)
     cosine = np.clip((a * a + reached**2 - b * b) / (2 * a * reached), -1.0, 1.0)
