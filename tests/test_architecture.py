@@ -40,7 +40,7 @@ def test_outside_systems_stay_where_they_belong(path):
     if name(path).startswith("storage_schemas/"):
         assert not found & FORBIDDEN_IN_SCHEMAS
     if name(path) not in RAY_FILES:
-        assert "ray" not in found, "ray belongs to launch.py, run.py and resources.py"
+        assert "ray" not in found, "ray belongs to launch.py, run.py and ray_jobs.py"
     if not name(path).startswith("orchestration/"):
         assert "dagster" not in found
     if name(path) not in VIDEO_FILES:
