@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from importlib import metadata
 from itertools import islice
@@ -23,7 +24,7 @@ from rich.logging import RichHandler
 from models.clip_index import find_shards
 from models.data import Batch, ClipDataset, ClipLoader
 from models.dit.task import DiTTask
-from models.published import PublishedData, TrainingData, local_data
+from models.published import PublishedData, TrainingData, held_data, local_data
 from models.recipes import find_recipe, recipe_to_json
 from models.recipes.dit import DiTRecipe
 from models.recipes.vae import VAERecipe
@@ -132,12 +133,24 @@ def _run_in(
     start: Path | None,
 ) -> TrainResult:
     refuse_second_run(out, resume)
-    ranks = current_ranks()
-    settings = train_settings(recipe)
     if resume and (out / RECIPE).exists():
         _check_same(recipe, read_recipe(out), out)
         _check_same_data(data, out)
-    shards = local_data(data)
+    with held_data(data) if current_ranks().is_first else nullcontext():
+        return _train_on(local_data(data), out, recipe, data, resume, report, start)
+
+
+def _train_on(
+    shards: Sequence[Path],
+    out: Path,
+    recipe: Any,
+    data: TrainingData,
+    resume: bool,
+    report: Report,
+    start: Path | None,
+) -> TrainResult:
+    ranks = current_ranks()
+    settings = train_settings(recipe)
     dataset = ClipDataset(shards, recipe.clips, "train", settings.cache_mb)
     loader = ClipLoader(
         dataset, recipe.batch_size, recipe.seed, ranks.rank, ranks.num_ranks,

@@ -18,6 +18,10 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 import storage_schemas.s3
+from models.data import ClipDataset
+from models.published import PublishedData, held_data
+from models.window import ClipSettings
+from pipelines.pack import PackSettings, pack
 from storage_schemas.collect import collect
 from storage_schemas.dataset import (
     diff,
@@ -29,6 +33,7 @@ from storage_schemas.dataset import (
     tag,
     verify,
 )
+from storage_schemas.shards import read_shard
 from storage_schemas.store import Store
 
 REPOSITORY = Path(__file__).parents[2]
@@ -188,6 +193,20 @@ def test_publish_pin_read_roll_back(store, write_packed, tmp_path):
     store.write(f"versions/objects/{'0' * 64}.tar", b"lost")
     garbage = collect(store, grace_s=-1e9).garbage
     assert [entry.key for entry in garbage] == [f"versions/objects/{'0' * 64}.tar"]
+
+
+def test_training_reads_a_pinned_version_over_a_bad_line(line, store, write_toy_shard, tmp_path):
+    for clip_id, parts in read_shard(write_toy_shard(tmp_path / "toy.tar", count=3)):
+        for name, content in parts.items():
+            store.write(f"clips/{clip_id}/{name}", content)
+    settings = PackSettings(labels_apart=True, validation_share=0.0, test_share=0.0)
+    pack(store, "toy", settings=settings)
+    publish(store, "toy")
+    line.suffer(*FAULTS.values(), every=5)
+    pinned = PublishedData.pin(store.root, "toy")
+    with held_data(pinned):
+        dataset = ClipDataset(pinned.shards(), ClipSettings(num_frames=5, size_px=32), "train")
+        assert [batch.video.shape for batch in dataset.batches(3)] == [(3, 3, 5, 32, 32)]
 
 
 @pytest.mark.parametrize("name", FAULTS)
