@@ -1,7 +1,9 @@
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 
 from storage_schemas.catalogue import clip_ids
@@ -367,3 +369,20 @@ def test_catalogues_of_many_clips_survive_commit_and_reading(store, versions):
     again = commit(store, "copy", versions[2].shards, table)
     assert read_catalogue(store, again).equals(table)
     assert (again.licences, again.splits) == (versions[2].licences, versions[2].splits)
+
+
+def test_a_diff_of_fifty_thousand_rows_counts_what_was_done_to_them(store, versions):
+    row = read_catalogue(store, versions[0]).slice(0, 1)
+    count = 50_000
+    ids = [hashlib.sha256(b"%d" % number).digest()[:16] for number in range(count + 700)]
+    many = row.take([0] * (count + 700)).set_column(0, "clip_id", pa.array(ids, pa.binary(16)))
+    labels = [bytes(16) if number < 300 else b"1" * 16 for number in range(count)]
+    place = many.column_names.index("labels")
+    before = many.slice(200)  # the first 200 come, the last 700 go
+    after = many.slice(0, count).set_column(place, "labels", pa.array(labels, pa.binary(16)))
+    before = before.set_column(place, "labels", pa.array([b"1" * 16] * len(before), pa.binary(16)))
+    for table in (before, after):
+        commit(store, "many", [replace(versions[0].shards[0], sha256=f"{len(table):064x}")], table)
+    found = diff(store, "many@1", "many@2")
+    assert (len(found.added), len(found.removed), len(found.relabelled)) == (200, 700, 100)
+    assert found.num_same + 300 == count
