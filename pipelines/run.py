@@ -15,6 +15,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -27,6 +28,7 @@ from storage_schemas.store import Store
 BACKOFF_S = (0.2, 1.0, 5.0)
 """Waits before the retries of an input or output error."""
 _LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+_LOOK_AHEAD = 16
 _HASH_BLOCK_BYTES = 1 << 20
 
 
@@ -258,13 +260,30 @@ class _Worker:
         except Exception as error:  # noqa: BLE001 - a bug in the stage: recorded and counted
             return self._failed(item, error)
 
-    def _run(self, item: Item) -> Result:
+    def reused(self, item: Item) -> Result | None:
+        """What an earlier run did, if it stands; trouble is left to the run itself."""
+        try:
+            before = self._recorded(item)
+            return before and self._standing(before, self._address(item))
+        except (OSError, ValueError):
+            return None
+
+    def _address(self, item: Item) -> str:
         content = [self._digest(name) for name in item.inputs]
-        address = self.stage.address([item.content, *content])
-        before = self._recorded(item)
-        is_same = before and before.address == address and before.status != "failed"
-        if before and is_same and all(self.store.exists(key) for key in before.outputs):
+        return self.stage.address([item.content, *content])
+
+    def _standing(self, before: Result, address: str) -> Result | None:
+        is_same = before.address == address and before.status != "failed"
+        if is_same and all(self.store.exists(key) for key in before.outputs):
             return replace(before, is_reused=True)
+        return None
+
+    def _run(self, item: Item) -> Result:
+        address = self._address(item)
+        before = self._recorded(item)
+        standing = before and self._standing(before, address)
+        if standing:
+            return standing
         outputs: dict[str, str] = {}
         try:
             self._write_outputs(item, outputs)
@@ -334,7 +353,14 @@ class _Worker:
 
 
 def _run_here(stage: Stage, items: Sequence[Item], store: Store) -> Iterator[Result]:
-    return map(_Worker(stage, store), items)
+    worker = _Worker(stage, store)
+    if not store.is_remote:
+        yield from map(worker, items)
+        return
+    # A look at S3 takes long and little work, so many look ahead for what is done already.
+    with ThreadPoolExecutor(_LOOK_AHEAD) as pool:
+        for item, reused in zip(items, pool.map(worker.reused, items), strict=True):
+            yield reused or worker(item)
 
 
 def _run_on_ray(

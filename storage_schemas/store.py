@@ -56,6 +56,11 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({self.root!r})"
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether every look costs a request."""
+        return isinstance(self._backend, Bucket)
+
     def read(self, key: str) -> bytes:
         """The object's bytes.
 

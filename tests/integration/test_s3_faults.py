@@ -22,6 +22,7 @@ from models.data import ClipDataset
 from models.published import PublishedData, held_data
 from models.window import ClipSettings
 from pipelines.pack import PackSettings, pack
+from pipelines.run import Item, Stage, run_stage
 from storage_schemas.collect import collect
 from storage_schemas.dataset import (
     diff,
@@ -351,3 +352,25 @@ def test_a_server_that_ignores_conditions_is_refused(line, store, write_packed):
     line.suffer(obey, every=1)
     with pytest.raises(OSError, match="ignores conditional writes"):
         publish(store, "people")
+
+
+def test_a_rebuild_over_a_bad_line_does_again_what_changed_and_nothing_else(line, store):
+    done = []
+
+    def copy(item, store):
+        done.append(item.key)
+        return {f"out/{item.key}": store.read(item.inputs[0])}
+
+    stage = Stage(name="copy", version="1", work=copy)
+    items = [Item(key=f"i{number}", inputs=(f"in/{number}",)) for number in range(30)]
+    for item in items:
+        store.write(str(item.inputs[0]), item.key.encode())
+    assert run_stage(stage, items, store).kept == 30
+    done.clear()
+    line.suffer(FAULTS["500"], FAULTS["503"], cut, every=9)
+    assert run_stage(stage, items, store).reused == 30
+    assert done == []
+    store.write("in/3", b"changed")
+    store.delete("out/i5")
+    assert run_stage(stage, items, store).reused == 28
+    assert done == ["i3", "i5"]
