@@ -43,6 +43,8 @@ check: setup ## lint, format, types, tests
 
 ui: setup ## the Dagster UI on http://127.0.0.1:3000
 	@mkdir -p $(DAGSTER_HOME) && cp orchestration/dagster.yaml $(DAGSTER_HOME)/dagster.yaml
+	@echo "at its first start the UI gets one range of rendered clips to show: about a minute"
+	@ISA4D_ROOT=$(abspath $(DEMO)) $(RUN)/python -m orchestration.seed_ui
 	@ISA4D_ROOT=$(abspath $(DEMO)) $(RUN)/dagster dev -h 127.0.0.1 -p 3000 -m orchestration.definitions
 
 bench: setup ## speed and memory, side by side with a peer; see tests/benchmarks/RESULTS.md

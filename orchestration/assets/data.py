@@ -19,7 +19,7 @@ from orchestration.partitions import seed_ranges, seeds_of
 from orchestration.resources import Workspace
 from orchestration.steps import training_scenes
 from pipelines.clip_files import ReadMember, clip_reader
-from pipelines.pack import pack
+from pipelines.pack import PackSettings, pack
 from pipelines.reel import make_reel
 from pipelines.report import rendered_sheet
 from pipelines.statistics_page import make_statistics
@@ -97,6 +97,8 @@ class DatasetConfig(dg.Config):
     """What the data set is called."""
 
     name: str = Field("demo", description="Lower-case letters, digits, - and _.")
+    validation_share: float = Field(0.05, description="Of the sources, held out to choose by.")
+    test_share: float = Field(0.05, description="Of the sources, held out to the end.")
 
 
 @dg.asset(
@@ -115,7 +117,10 @@ class DatasetConfig(dg.Config):
 def dataset(config: DatasetConfig, workspace: Workspace) -> dg.MaterializeResult:
     """Every finished clip as WebDataset shards, published as an immutable version."""
     with clear_failure():
-        report = pack(workspace.store, config.name, workers=workspace.workers)
+        settings = PackSettings(
+            validation_share=config.validation_share, test_share=config.test_share
+        )
+        report = pack(workspace.store, config.name, settings=settings, workers=workspace.workers)
         version = publish(workspace.store, config.name)
     return dg.MaterializeResult(
         metadata={
