@@ -79,7 +79,7 @@ def find_reference(studio: Studio, store: Store, name: str) -> Reference:
 
 
 def find_motion(studio: Studio, store: Store, name: str, betas: np.ndarray) -> Motion:
-    """A clip of the store, a BVH file, or a procedural motion."""
+    """A clip of the store, a motion file, or a procedural motion."""
     settings = studio.recipe.clips
     if re.fullmatch(CLIP_ID_PATTERN, name):
         return motion_from_clip(store, name, settings)

@@ -1,7 +1,8 @@
 """Directing: what a user asks for (reference, motion, camera, background) becomes a Shot.
 
 Each wish is a clip of the store, a file, or a word: a reference is a clip or a picture, a motion
-is a clip, a BVH file or a procedural gait, a camera is `clip` or one of CAMERA_KINDS.
+is a clip, a motion file (.bvh, .amc, .npz) or a procedural gait, a camera is `clip` or one of
+CAMERA_KINDS.
 """
 
 from dataclasses import dataclass, replace
@@ -20,12 +21,11 @@ from pipelines.annotate.body import fit_bodies
 from pipelines.annotate.camera import assumed_intrinsics
 from pipelines.annotate.people import detect_people_with_report
 from pipelines.annotate.tracking import TrackingSettings
-from pipelines.synthetic.bvh import read_bvh
 from pipelines.synthetic.camera_path import camera_path
 from pipelines.synthetic.camera_program import CAMERA_KINDS, named_camera
 from pipelines.synthetic.gait import Skeleton
 from pipelines.synthetic.motion import MOTIONS, BodyMotion
-from pipelines.synthetic.retarget import retarget
+from pipelines.synthetic.retarget import READERS, read_motion, retarget
 from pipelines.video_io import decode_mp4
 from storage_schemas import shards
 from storage_schemas.body import BodyTracks
@@ -177,19 +177,21 @@ def motion_from_clip(store: Store, clip_id: str, settings: ClipSettings) -> Moti
 def motion_from_name(
     name: str, betas: np.ndarray, body: BodyModel, num_frames: int, fps: float
 ) -> Motion:
-    """A BVH file, or one of the procedural motions by its name, on a body of the given shape.
+    """A motion file (.bvh, .amc, .npz) or a procedural motion by its name, on a body of a shape.
 
     Raises:
         ValueError: If the name is neither, or the file is malformed.
     """
     skeleton = Skeleton.of(body, betas.copy())  # records are read-only
     times_s = np.arange(num_frames) / fps
-    if Path(name).suffix.lower() == ".bvh":
-        moved = retarget(read_bvh(Path(name)), times_s, skeleton)
+    if Path(name).suffix.lower() in READERS:
+        moved = retarget(read_motion(Path(name)), times_s, skeleton)
     elif name in MOTIONS:
         moved = MOTIONS[name](0, times_s, skeleton)
     else:
-        raise ValueError(f"motion must be a clip id, a .bvh file or one of {sorted(MOTIONS)}")
+        raise ValueError(
+            f"motion must be a clip id, a {', '.join(READERS)} file or one of {sorted(MOTIONS)}"
+        )
     bodies = tracks_of(moved, betas, f"{body.name}:{body.digest[:8]}")
     return Motion(bodies=bodies, camera=None, background=None, truth=None)
 

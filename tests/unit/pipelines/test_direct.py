@@ -143,6 +143,18 @@ def test_a_motion_that_is_none_names_those_there_are(body, tmp_path):
     (tmp_path / "torn.bvh").write_text("HIERARCHY\nROOT Hips\n{\n")
     with pytest.raises(ValueError, match=r"torn\.bvh"):
         motion_from_name(str(tmp_path / "torn.bvh"), betas, body, 5, FPS)
+    (tmp_path / "alone.amc").write_text(":FULLY-SPECIFIED\n")
+    with pytest.raises(ValueError, match=r"alone\.amc: needs its skeleton"):
+        motion_from_name(str(tmp_path / "alone.amc"), betas, body, 5, FPS)
+
+
+def test_an_amass_file_moves_the_body_as_recorded(body, tmp_path):
+    poses = np.zeros((20, 156))
+    poses[:, 48] = np.linspace(0.0, 1.0, 20)  # the left shoulder
+    np.savez(tmp_path / "a.npz", poses=poses, trans=np.zeros((20, 3)), mocap_framerate=FPS)
+    name = str(tmp_path / "a.npz")
+    moved = motion_from_name(name, np.zeros(10, np.float32), body, 20, FPS).bodies
+    np.testing.assert_allclose(moved.body_pose[0, -1, 45], 1.0, atol=0.05)
 
 
 def test_pictures_are_read_upright(shared_data):
