@@ -4,6 +4,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.synthetic.amc import skeleton_of
+
 UNKNOWN = "unknown"
 
 
@@ -23,9 +25,15 @@ class Asset:
 
     @staticmethod
     def of(path: Path, licence: str = UNKNOWN) -> "Asset":
-        """Describe a file."""
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        return Asset(path=str(path), sha256=digest, licence=licence)
+        """Describe a file; an .amc counts together with the .asf that gives it meaning.
+
+        Raises:
+            ValueError: If an .amc has no skeleton beside it.
+        """
+        digest = hashlib.sha256(path.read_bytes())
+        if path.suffix.lower() == ".amc":
+            digest.update(skeleton_of(path).read_bytes())
+        return Asset(path=str(path), sha256=digest.hexdigest(), licence=licence)
 
     @property
     def file(self) -> Path:

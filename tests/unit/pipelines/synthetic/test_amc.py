@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pipelines.synthetic.amc import read_amc
+from pipelines.synthetic.asset import Asset
 from pipelines.synthetic.bvh import CMU_UNIT_M, read_bvh
 
 SKELETON = """:units
@@ -104,3 +105,11 @@ def test_bones_agree_with_the_bvh_of_the_same_take(shared_data, take, first):
         bone_b = theirs.places[rows, b] - theirs.places[rows, theirs.parents[b]]
         np.testing.assert_allclose(bone_a, bone_b, atol=3e-4)
     np.testing.assert_allclose(ours.places[:, 0], theirs.places[rows, 0], atol=1e-3)
+
+
+def test_a_changed_skeleton_is_a_changed_asset(tmp_path):
+    asset = Asset.of(_write(tmp_path))
+    asset.verify()
+    _write(tmp_path, SKELETON.replace("length 2", "length 3"))
+    with pytest.raises(ValueError, match=r"s_1\.amc changed"):
+        asset.verify()
