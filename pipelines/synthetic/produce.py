@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pipelines.pack import PackSettings
 from pipelines.run import (
@@ -33,7 +34,7 @@ from pipelines.synthetic.growing_shard import (
     last_failures,
     read_entries,
 )
-from pipelines.synthetic.render import CODE_VERSION, OPENGL, TIERS, render_members
+from pipelines.synthetic.render import CODE_VERSION, OPENGL, TIERS, render_members, renderer
 from pipelines.synthetic.scene import SceneSettings, SceneSpec, sample_views
 from storage_schemas import shards as layout
 from storage_schemas.clip import ClipRecord
@@ -60,6 +61,11 @@ class RenderSettings:
             raise ValueError(f"views must be at least 1, got {self.views}")
         if self.tier not in TIERS:
             raise ValueError(f"tier must be one of {sorted(TIERS)}, got {self.tier!r}")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What a result depends on besides its scene."""
+        return {**asdict(self), **renderer(self.tier)}
 
 
 def draw_scenes(seed: int, settings: SceneSettings, how: RenderSettings) -> list[SceneSpec]:
@@ -127,7 +133,7 @@ def render_clips(
     how = how or RenderSettings()
     items = [item for seed in seeds for item in _scene_items(seed, settings, how)]
     work = partial(render_scene, how=how)
-    stage = Stage(name=CLIPS, version=CODE_VERSION, parameters=asdict(how), work=work)
+    stage = Stage(name=CLIPS, version=CODE_VERSION, parameters=how.parameters, work=work)
     return run_stage(stage, items, store, workers=workers)
 
 
@@ -205,7 +211,7 @@ def render_shards(
     stage = Stage(
         name=SHARDS,
         version=CODE_VERSION,
-        parameters=asdict(how),
+        parameters=how.parameters,
         work=partial(render_shard, settings=settings, how=how),
     )
     plans, items = _plan(stage, name, seeds, settings, seeds_per_shard)

@@ -11,7 +11,13 @@ from jaxtyping import Float, UInt8
 
 from pipelines.camera_caption import describe_camera
 from pipelines.synthetic.actor import Actor, shipped_body
-from pipelines.synthetic.renderers.blender import draw_blender, draw_eevee
+from pipelines.synthetic.renderers.blender import (
+    EEVEE_SAMPLES,
+    SAMPLES,
+    blender_version,
+    draw_blender,
+    draw_eevee,
+)
 from pipelines.synthetic.renderers.opengl import FrameBuffers, OpenGLRenderer, View
 from pipelines.synthetic.scene import SceneSpec
 from pipelines.synthetic.truth import Candidates, Truth, body_tracks, pixel_truth, point_tracks
@@ -162,6 +168,18 @@ TIERS: dict[str, Callable[[World], Pictures]] = {
 """Where pictures come from; the truth comes from the OpenGL pass whichever is chosen."""
 
 
+def renderer(tier: str) -> dict[str, str | int]:
+    """What determines the pixels of a tier besides the scene and our code.
+
+    Raises:
+        RuntimeError: If the tier needs Blender and there is none.
+    """
+    if tier == OPENGL:
+        return {}
+    samples = EEVEE_SAMPLES if tier == "eevee" else SAMPLES
+    return {"blender": blender_version(), "samples": samples}
+
+
 def render_clip(spec: SceneSpec, tier: str = OPENGL) -> RenderedClip:
     """Draw a scene; `tier` names the maker of its pictures.
 
@@ -217,6 +235,7 @@ def clip_record(spec: SceneSpec, clip: RenderedClip, tier: str = OPENGL) -> Clip
         provenance={
             "render": {
                 "backend": tier,
+                **renderer(tier),
                 "code_version": CODE_VERSION,
                 "weights": body.digest,
                 "performance_id": spec.performance_id,

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from functools import partial
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -47,6 +48,14 @@ def blender_command() -> list[str]:
     )
 
 
+def blender_version() -> str:
+    """Of the Blender that draws; unknown where a program does not tell."""
+    if find_spec("bpy"):
+        return version("bpy")
+    told = subprocess.run([blender_command()[0], "--version"], capture_output=True, text=True)
+    return (told.stdout.splitlines() or ["unknown"])[0]
+
+
 def draw_blender(world: World, engine: Engine = "CYCLES", samples: int = SAMPLES) -> Pictures:
     """Frames and plate of a world; the same world gives the same pixels on the same machine.
 
@@ -71,7 +80,8 @@ def draw_blender(world: World, engine: Engine = "CYCLES", samples: int = SAMPLES
         )
 
 
-draw_eevee = partial(draw_blender, engine="BLENDER_EEVEE_NEXT", samples=16)
+EEVEE_SAMPLES = 16
+draw_eevee = partial(draw_blender, engine="BLENDER_EEVEE_NEXT", samples=EEVEE_SAMPLES)
 
 
 def trace_truth(world: World) -> Float[np.ndarray, "frames height width 3"]:
