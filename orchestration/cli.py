@@ -514,7 +514,7 @@ def generate(
     model: Annotated[Path, typer.Option(help="Folder of an ISA-DiT run.")],
     vae: Annotated[Path, typer.Option(help="Folder of the VAE run it was trained on.")],
     reference: Annotated[str, typer.Option(help="A picture, or a clip id of the root.")],
-    motion: Annotated[str, typer.Option(help="A clip id, a .bvh file, or walk, wave, ...")],
+    motion: Annotated[str, typer.Option(help="A clip id, a .bvh/.amc/.npz file, or walk, ...")],
     camera: Annotated[str, typer.Option(help="clip, static, orbit, pan, follow ...")] = "static",
     background: Annotated[bool, typer.Option(help="Give the motion's own background.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,

@@ -21,6 +21,8 @@ from storage_schemas.shards import clip_entries
 MAX_DRAWN = 2000
 DRAWING_S = 5.0
 """Seeds drawn to tell what would be rendered, and for how long at most."""
+TOLD_KINDS = 12
+"""Most frequent kinds that lines for people name."""
 CONFIDENCE = 1.96
 """Standard errors about the mean that hold 95 % of a normal distribution."""
 
@@ -196,8 +198,10 @@ def tell_estimate(found: Estimate, workers: int, price: float) -> str:
         f"cost {totals['cost']:.2f} at {price:g} per core-hour",
     ]
     for name, shares in found.drawn.items():
-        told = ", ".join(f"{kind} {share:.0%}" for kind, share in shares.items())
-        lines.append(f"{name}: {told}")
+        most = list(shares.items())[:TOLD_KINDS]
+        told = ", ".join(f"{kind} {share:.0%}" for kind, share in most)
+        others = len(shares) - len(most)
+        lines.append(f"{name}: {told}" + (f" and {others} rarer kinds" if others else ""))
     return "\n".join(lines)
 
 
