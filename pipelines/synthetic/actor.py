@@ -3,7 +3,7 @@
 World frame: metres, y up, floor at y = 0.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from models.body.model import BodyModel
 from pipelines.synthetic.characters import Character, MeshPart, make_character
 from pipelines.synthetic.contact import foot_contact, sole_points
+from pipelines.synthetic.detail import thinned
 from pipelines.synthetic.figure import BodyMotion
 from pipelines.synthetic.gait import Skeleton
 from pipelines.synthetic.people import PersonSpec, make_motion, place_motion
@@ -47,6 +48,20 @@ class Actor:
         R = blended[..., :3]
         vertices = np.einsum("vij,vj->vi", R, surface.vertices) + blended[..., 3]
         return vertices, np.einsum("vij,vj->vi", R, surface.normals)
+
+    def with_detail(self, cell_m: float) -> "Actor":
+        """The same person without what is smaller than `cell_m` (`pipelines.synthetic.detail`)."""
+        pairs = zip(self.surfaces, self.character.parts, strict=True)
+        kept = [(part, *thinned(surface, part.weights, cell_m)) for surface, part in pairs]
+        parts = [
+            replace(
+                part, vertices_rest=s.vertices, weights=weights, faces=s.faces, uv=s.uv,
+                normals_rest=s.normals,
+            )
+            for part, s, weights in kept
+        ]  # fmt: skip
+        character = replace(self.character, parts=tuple(parts))
+        return replace(self, character=character, surfaces=tuple(s for _, s, _ in kept))
 
 
 @cache

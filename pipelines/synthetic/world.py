@@ -3,7 +3,7 @@
 World frame: metres, y up. Every renderer draws the same `World`; the truth never depends on it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -16,6 +16,10 @@ from storage_schemas.camera import CameraTrack
 
 SMALL_PX = 160
 """Frames up to this size get smaller textures, which are a third of the cost of a short clip."""
+
+DETAIL_PX = 0.9
+"""Details of people smaller than this at their nearest are left out."""
+MIN_CELL_M, MAX_CELL_M = 0.004, 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,14 +60,23 @@ def build_world(spec: SceneSpec) -> World:
     # in an order of their own: the world is the same, to the last bit, whichever view is drawn
     centres = sorted((camera_centres(view.T_camera_world) for view in views), key=np.ndarray.tolist)
     eyes = np.concatenate(centres)
+    cell_m = min(_pixel_m(view, outline) for view in views) * DETAIL_PX
+    cell_m = min(np.floor(cell_m * 1e3) * 1e-3, MAX_CELL_M)
     return World(
         spec=spec,
-        actors=actors,
-        environment=_environment(spec, eyes),
+        actors=tuple(a.with_detail(cell_m) for a in actors) if cell_m >= MIN_CELL_M else actors,
+        environment=_environment(spec, eyes, outline),
         camera=views[0],
         shadow_centre=0.5 * (low + high),
         shadow_radius_m=0.5 * float(np.linalg.norm(np.ptp(outline, axis=1), axis=-1).max()) + 0.2,
     )
+
+
+def _pixel_m(view: CameraTrack, outline: Float[np.ndarray, "frames points 3"]) -> float:
+    """Width of a pixel where somebody is nearest to the camera, metres."""
+    axis, t = view.T_camera_world[:, 2, :3], view.T_camera_world[:, 2, 3]
+    z_m = np.einsum("tpi,ti->tp", outline, axis) + t[:, None]
+    return float((np.maximum(z_m.min(1), 0.0) / view.K[:, 0, 0]).min())
 
 
 def _check_assets(spec: SceneSpec) -> None:
@@ -71,7 +84,11 @@ def _check_assets(spec: SceneSpec) -> None:
         asset.verify()
 
 
-def _environment(spec: SceneSpec, eyes: np.ndarray) -> Environment:
+def _environment(spec: SceneSpec, eyes: np.ndarray, outline: np.ndarray) -> Environment:
     """The still world; it is the same for every view of a performance."""
+    far_m = float(np.linalg.norm(outline[..., [0, 2]], axis=-1).max())  # recordings wander off
+    place = replace(
+        spec.environment, free_radius_m=max(spec.environment.free_radius_m, far_m + 0.1)
+    )
     texture_px = 256 if max(spec.width, spec.height) <= 256 else 512
-    return make_environment(spec.environment, eyes, texture_px)
+    return make_environment(place, eyes, texture_px)
