@@ -411,6 +411,9 @@ class OpenGLRenderer:
 
     def _draw_people(self, view: View) -> None:
         """People in front of what is still, on a layer of their own, then over the picture."""
+        x, y, width, height = box = self._people_box_px(view)
+        twice = (2 * x, 2 * y, 2 * width, 2 * height)
+        self._layer_target.scissor = self._layer_depth_target.scissor = twice
         self._begin(self._layer_target)
         self._layer_depth_target.use()
         self._draw_depth(self._clip_matrix(view), self._still)
@@ -418,11 +421,26 @@ class OpenGLRenderer:
         self._set_view("people", view, True)
         self._draw_surfaces(self._moving)
         self._layer.build_mipmaps(0, 1)  # the next smaller level is the mean of 2 x 2
+        self._picture.scissor = box
         self._picture.use()
         self._layer.use(0)
         self._context.enable_only(moderngl.BLEND)
         self._context.blend_func = moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA
         self._over.render(moderngl.TRIANGLES)
+        self._picture.scissor = (0, 0, self.width, self.height)
+
+    def _people_box_px(self, view: View) -> tuple[int, int, int, int]:
+        """Left, top, width and height of a part of the picture that holds everybody."""
+        boxes = [zip(part.low, part.high, strict=True) for part in self._moving]
+        corners = [(*corner, 1.0) for box in boxes for corner in itertools.product(*box)]
+        clip = np.array(corners) @ self._clip_matrix(view).T
+        size = np.array([self.width, self.height])
+        if clip[:, 3].min() < NEAR_M:
+            return 0, 0, self.width, self.height
+        xy_px = (clip[:, :2] / clip[:, 3:] * 0.5 + 0.5) * size
+        x, y = np.clip(np.floor(xy_px.min(0)) - 1, 0, size - 1).astype(int).tolist()
+        right, bottom = np.clip(np.ceil(xy_px.max(0)) + 1, 1, size).astype(int).tolist()
+        return x, y, max(right - x, 1), max(bottom - y, 1)
 
     def _set_view(self, name: str, view: View, has_people: bool) -> None:
         for unit, (texture, _) in self._shadow_maps.items():

@@ -42,11 +42,12 @@ vec4 texel_at(vec2 uv) { return texture(albedo_map, uv, -0.5); }
 float lit(sampler2DShadow map, mat4 T, vec3 p, bool is_needed) {
     vec3 s = (T * vec4(p, 1.0)).xyz * 0.5 + 0.5;
     bool is_inside = all(greaterThan(s, vec3(0.0))) && all(lessThan(s, vec3(1.0)));
-    if (!is_needed || !is_inside) return 1.0;
+    // The software driver runs both sides of an "if" but leaves a loop when no pixel is in it.
+    int taps = is_needed && is_inside ? 4 : 0;
     vec2 texel = 1.0 / vec2(textureSize(map, 0));
-    float sum = 0.0;
-    for (int i = 0; i < 4; ++i)  // each tap is itself a filtered 2 x 2 comparison
-        sum += texture(map, vec3(s.xy + (vec2(i & 1, i >> 1) - 0.5) * 1.5 * texel, s.z - 0.0006));
+    float sum = 4.0 - float(taps);
+    for (int i = 0; i < taps; ++i)  // each tap is itself a filtered 2 x 2 comparison
+        sum += textureLod(map, vec3(s.xy + (vec2(i & 1, i >> 1) - 0.5) * 1.5 * texel, s.z - 0.0006), 0.0);
     return sum * 0.25;
 }
 
@@ -80,14 +81,14 @@ void main() {
     if (texel.a < 0.5) discard;
 #endif
     vec3 albedo = pow(texel.rgb, vec3(2.2)) * v_tint;
-    if (variation > 0.0) {  // breaks the repetition of a tiled ground
+    for (int i = 0; i < (variation > 0.0 ? 1 : 0); ++i) {  // breaks the repetition of a tiled ground
         float slow = texture(albedo_map, v_uv * 0.137).g - texture(albedo_map, v_uv.yx * 0.071).r;
         albedo *= 1.0 + variation * slow;
     }
     float facing = max(dot(n, sun_direction), 0.0);
     vec3 offset = v_position + n * 0.015;
-    float props = lit(props_shadow, T_props_shadow_world, offset, true);
-    float people = lit(people_shadow, T_people_shadow_world, offset, has_people_shadow);
+    float props = lit(props_shadow, T_props_shadow_world, offset, facing > 0.0);
+    float people = lit(people_shadow, T_people_shadow_world, offset, has_people_shadow && facing > 0.0);
     vec3 sun = sun_rgb * facing * (albedo + gloss * pow(max(dot(n, normalize(to_eye + sun_direction)), 0.0), 32.0));
     vec3 rest = albedo * (ambient(n) + emission);
     float haze = 1.0 - exp(-max(length(eye - v_position) - 12.0, 0.0) * haze_per_m);
