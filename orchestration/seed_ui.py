@@ -26,7 +26,7 @@ def seed_instance(instance: dg.DagsterInstance) -> bool:
         return False
     job = defs.get_implicit_global_asset_job_def()
     # The shares of the demo: what it published then stays the newest version.
-    config = DatasetConfig(validation_share=0.15, test_share=0.0)
+    config = DatasetConfig(name="demo", validation_share=0.15, test_share=0.0)
     for asset, key in ((synthetic_clips, seed_ranges.get_first_partition_key()), (dataset, None)):
         job.execute_in_process(
             instance=instance,
