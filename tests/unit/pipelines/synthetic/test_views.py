@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.pack import PackSettings
 from pipelines.synthetic.render import RenderedClip, clip_record, render_clip
-from pipelines.synthetic.scene import SceneSettings, SceneSpec, sample_views
+from pipelines.synthetic.scene import SceneSettings, SceneSpec, sample_scene, sample_views
 from pipelines.synthetic.world import build_world
 
 SETTINGS = SceneSettings(width=48, height=48, num_frames=3, fps=8, num_people=(2, 2), characters=2)
@@ -61,3 +61,19 @@ def test_two_views_triangulate_the_joints_of_the_world():
     found = np.linalg.svd(A)[2][..., -1, :]
     found = found[..., :3] / found[..., 3:]
     assert np.abs(found - joints).max() < 1e-3
+
+
+def test_people_who_wander_far_meet_no_furniture():
+    far = SceneSettings(
+        width=32, height=32, fps=1.0, num_frames=12, motion_kinds=("walk",),
+        camera_kinds=("static",), environment_kinds=("living room", "office", "gym"),
+    )  # fmt: skip
+    for seed in range(4):
+        spec = sample_scene(seed, far)
+        world = build_world(replace(spec, environment=replace(spec.environment, free_radius_m=1.0)))
+        walked = np.concatenate([actor.joints[:, 0, [0, 2]] for actor in world.actors])
+        reach_m = np.linalg.norm(walked, axis=1).max()
+        assert reach_m > 1.5
+        places = np.concatenate([mesh.vertices for mesh in world.environment.still])
+        is_thing = (places[:, 1] > 0.2) & (places[:, 1] < 1.8)
+        assert np.linalg.norm(places[is_thing][:, [0, 2]], axis=1).min() > reach_m
