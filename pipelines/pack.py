@@ -37,7 +37,7 @@ _FRAME_AXES: dict[str, dict[str, int]] = {
     layout.MASK: {"instance": 0},
     layout.BACKGROUND_VALID: {"valid": 0},
     layout.POINTS: {"xy_px": 1},
-    layout.DEPTH: {"depth_m": 0},
+    layout.DEPTH: {"depth_bits": 1},
 }
 
 

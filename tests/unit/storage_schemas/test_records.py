@@ -217,3 +217,12 @@ def test_latent_count(frames, latents):
 def test_another_length_is_refused_with_the_way_out(frames):
     with pytest.raises(ValueError, match=r"must be 1 \+ 4 \* k"):
         latent_frames(frames)
+
+
+def test_depth_keeps_every_bit_and_older_files_are_read():
+    rng = np.random.default_rng(0)
+    depth_m = rng.uniform(0.1, 60.0, (3, 5, 7)).astype(np.float32)
+    depth_m[1, 2, 3:] = np.inf
+    track = DepthTrack(depth_m=depth_m)
+    assert np.array_equal(DepthTrack.from_npz(track.to_npz()).depth_m, depth_m)
+    assert np.array_equal(DepthTrack.from_npz(write_npz({"depth_m": depth_m})).depth_m, depth_m)
