@@ -216,6 +216,108 @@ def test_a_data_set_that_lost_a_byte_is_not_passed_on(tmp_path, workspace, monke
     assert shard.stem in check.metadata["finding"].value
 
 
+def test_a_failed_check_keeps_everything_downstream_from_being_built(
+    tmp_path, workspace, monkeypatch
+):
+    monkeypatch.setattr("orchestration.partitions.SEEDS_PER_RANGE", 2)
+    key = seed_ranges.get_partition_keys()[0]
+    config = {"synthetic_clips": {"config": {"size_px": 32, "num_frames": 2}}}
+
+    @dg.asset(deps=[dataset])
+    def trained_on_it():
+        pass
+
+    assets = [synthetic_clips, dataset, trained_on_it]
+    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+        upstream = [synthetic_clips]
+        assert materialize(assets, instance, workspace, upstream, key, config).success
+        downstream = [dataset, trained_on_it]
+        assert materialize(assets, instance, workspace, downstream).success
+        (shard,) = (tmp_path / "root" / "versions" / "objects").rglob("*.tar")
+        data = shard.read_bytes()
+        shard.unlink()
+        shard.write_bytes(data[:-1])
+        result = materialize(assets, instance, workspace, downstream)
+        assert not result.success
+        assert not [c for c in result.get_asset_check_evaluations() if c.passed]
+        assert not result.asset_materializations_for_node("trained_on_it")
+
+
+def stale_causes(definitions, instance, key):
+    from dagster._core.definitions.data_version import CachingStaleStatusResolver
+    from dagster._core.loader import LoadingContextForTest
+
+    graph = definitions.get_repository_def().asset_graph
+    resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+    return resolver.get_stale_causes(dg.AssetKey(key))
+
+
+def test_what_depends_on_other_bytes_is_out_of_date_and_says_why(tmp_path, workspace, monkeypatch):
+    monkeypatch.setattr("orchestration.partitions.SEEDS_PER_RANGE", 2)
+    key = seed_ranges.get_partition_keys()[0]
+
+    @dg.asset(deps=[dataset])
+    def trained_on_it():
+        pass
+
+    assets = [dataset, trained_on_it]
+    definitions = dg.Definitions(
+        [synthetic_clips, labels, footage_clips, footage_sources, *assets],
+        resources={"workspace": workspace},
+    )
+    config = {"synthetic_clips": {"config": {"size_px": 32, "num_frames": 2}}}
+    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+
+        def render():
+            done = materialize([synthetic_clips], instance, workspace, None, key, config)
+            (event,) = done.asset_materializations_for_node("synthetic_clips")
+            return event.metadata["reused"].value
+
+        assert render() == 0
+        materialize(assets, instance, workspace)
+        assert render() == 2  # nothing to do: nothing downstream is out of date
+        materialize([dataset], instance, workspace)
+        assert not stale_causes(definitions, instance, "trained_on_it")
+        config["synthetic_clips"]["config"]["num_frames"] = 3
+        assert render() == 0
+        materialize([dataset], instance, workspace)
+        (cause,) = stale_causes(definitions, instance, "trained_on_it")
+        assert cause.reason == "has a new dependency data version"
+        assert cause.dependency.asset_key == dataset.key
+
+
+def test_a_backfill_puts_at_most_eight_of_all_ranges_into_a_run(definitions):
+    graph = definitions.get_repository_def().asset_graph
+    node = graph.get(synthetic_clips.key)
+    assert len(node.partitions_def.get_partition_keys()) == 320
+    assert node.backfill_policy.max_partitions_per_run == 8
+
+
+def evaluate(definitions, instance, cursor=None):
+    return dg.evaluate_automation_conditions(definitions, instance, cursor=cursor)
+
+
+def test_new_clips_ask_for_their_labels_alone(tmp_path, workspace):
+    definitions = dg.Definitions(
+        [footage_sources, footage_clips, labels, synthetic_clips, dataset],
+        resources={"workspace": workspace},
+    )
+    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+        instance.add_dynamic_partitions(str(footage_batches.name), ["a", "b"])
+        quiet = evaluate(definitions, instance)
+        assert quiet.get_num_requested(labels.key) == 0
+
+        def report(asset, key=None):
+            instance.report_runless_asset_event(
+                dg.AssetMaterialization(asset.key, partition=key, metadata={})
+            )
+
+        report(footage_clips, "a")
+        clips = evaluate(definitions, instance, quiet.cursor)
+        assert clips.get_requested_partitions(labels.key) == {"a"}
+        assert clips.total_requested == 1
+
+
 def test_failures_fail_the_check_and_are_named():
     check = check_accounts([account(), account(kept=1, failed={"OSError": 1})])
     assert not check.passed
