@@ -136,8 +136,9 @@ def read_packed(store: Store, name: str) -> Manifest:
     """What `pack` made under this name.
 
     Raises:
-        ValueError: Nothing complete is packed there.
+        ValueError: Nothing complete is packed there, or nothing can bear this name.
     """
+    check_name(name)
     try:
         return Manifest.from_json(store.read(index_key(name)))
     except FileNotFoundError:
