@@ -28,7 +28,7 @@ from pipelines.synthetic.motion import MOTIONS, BodyMotion
 from pipelines.synthetic.retarget import READERS, read_motion, retarget
 from pipelines.video_io import decode_mp4
 from storage_schemas import shards
-from storage_schemas.body import BodyTracks
+from storage_schemas.body import OPTIONAL_SHAPES, BodyTracks
 from storage_schemas.camera import CameraTrack
 from storage_schemas.clip import ClipRecord
 from storage_schemas.store import Store
@@ -85,8 +85,14 @@ def clip_window(
 
 def cut_bodies(bodies: BodyTracks, frames: slice | np.ndarray) -> BodyTracks:
     """The tracks over some frames."""
+    cut = {name: getattr(bodies, name)[:, frames] for name in _per_frame(bodies)}
+    return replace(bodies, **cut)
+
+
+def _per_frame(bodies: BodyTracks) -> list[str]:
+    """Fields with an axis of people and one of frames, those left out by these tracks excepted."""
     names = ("global_orient", "body_pose", "transl", "visible", "confidence", "joints_px")
-    return replace(bodies, **{name: getattr(bodies, name)[:, frames] for name in names})
+    return [*names, *(n for n in OPTIONAL_SHAPES if getattr(bodies, n) is not None)]
 
 
 def read_window(store: Store, clip_id: str, member: str, window: Window) -> np.ndarray:
@@ -273,7 +279,7 @@ def pair_people(reference: Reference, bodies: BodyTracks) -> tuple[BodyTracks, B
     """
     people = len(bodies.person_id)
     source = np.minimum(np.arange(people), len(reference.bodies.person_id) - 1)
-    names = ("betas", "global_orient", "body_pose", "transl", "visible", "confidence", "joints_px")
+    names = ("betas", *_per_frame(reference.bodies))
     still = replace(
         reference.bodies,
         person_id=np.arange(people),

@@ -174,10 +174,10 @@ def renderer(tier: str) -> dict[str, str | int]:
     Raises:
         RuntimeError: If the tier needs Blender and there is none.
     """
-    if tier == OPENGL:
+    samples = {"blender": SAMPLES, "eevee": EEVEE_SAMPLES}
+    if tier not in samples:
         return {}
-    samples = EEVEE_SAMPLES if tier == "eevee" else SAMPLES
-    return {"blender": blender_version(), "samples": samples}
+    return {"blender": blender_version(), "samples": samples[tier]}
 
 
 def render_clip(spec: SceneSpec, tier: str = OPENGL) -> RenderedClip:

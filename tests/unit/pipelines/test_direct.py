@@ -15,6 +15,7 @@ from pipelines.direct import (
     OUTLINE_POINTS,
     Reference,
     clip_window,
+    cut_bodies,
     keep_floor,
     make_camera,
     motion_from_name,
@@ -173,3 +174,47 @@ def test_pictures_are_read_upright(shared_data):
 def test_what_is_no_sound_picture_is_refused_by_name(shared_data, name):
     with pytest.raises(ValueError, match=name):
         read_picture(shared_data / "broken" / name)
+
+
+def test_optional_fields_are_cut_and_paired_with_the_rest():
+    people, frames = 2, 5
+    bodies = BodyTracks(
+        person_id=np.arange(people),
+        betas=np.zeros((people, 10), np.float32),
+        global_orient=np.zeros((people, frames, 3), np.float32),
+        body_pose=np.zeros((people, frames, 69), np.float32),
+        transl=np.zeros((people, frames, 3), np.float32),
+        visible=np.ones((people, frames), np.bool_),
+        confidence=np.ones((people, frames), np.float32),
+        joints_px=np.zeros((people, frames, 24, 2), np.float32),
+        body_model="toy",
+        foot_contact=np.arange(people * frames * 4).reshape(people, frames, 4) % 3 == 0,
+    )
+    first = cut_bodies(bodies, slice(0, 1))
+    assert first.foot_contact is not None
+    assert bodies.foot_contact is not None
+    np.testing.assert_array_equal(first.foot_contact, bodies.foot_contact[:, :1])
+    camera = CameraTrack(
+        K=np.eye(3)[None], T_camera_world=np.eye(4)[None], kind="static", is_metric=True, source="t"
+    )
+    reference = Reference(image=np.zeros((8, 8, 3), np.uint8), bodies=first, camera=camera)
+    alone = replace(
+        bodies,
+        **{
+            name: getattr(bodies, name)[:1]
+            for name in (
+                "person_id",
+                "betas",
+                "global_orient",
+                "body_pose",
+                "transl",
+                "visible",
+                "confidence",
+                "joints_px",
+                "foot_contact",
+            )
+        },
+    )
+    _, still = pair_people(reference, alone)
+    assert still.foot_contact is not None
+    np.testing.assert_array_equal(still.foot_contact, first.foot_contact[:1])
