@@ -24,9 +24,10 @@ from pipelines.synthetic.surroundings.panorama import (
     read_panorama,
     split_sun,
 )
-from pipelines.synthetic.surroundings.room import ROOMS, Interior, make_room, make_studio
+from pipelines.synthetic.surroundings.room import ROOMS, Interior, make_room
 from pipelines.synthetic.surroundings.shape import merge
 from pipelines.synthetic.surroundings.sky import SKIES, Sky, make_sky
+from pipelines.synthetic.surroundings.studio import make_studio
 
 STUDIO, PHOTOGRAPHED = "studio", "photographed"
 ENVIRONMENT_KINDS = (*OUTDOORS, *ROOMS, STUDIO)

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 from jaxtyping import Float
 
-from pipelines.synthetic.surroundings.material import fractal_noise
+from pipelines.synthetic.surroundings.noise import fractal_noise
 from pipelines.synthetic.surroundings.panorama import direction_of_pixels
 
 SKIES = ("clear", "cloudy", "overcast", "low sun", "dusk")
