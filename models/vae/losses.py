@@ -3,7 +3,7 @@
 The weights of the terms are not in the paper; ours stand in `models/recipes/vae.py`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -30,6 +30,13 @@ class LossWeights:
     image_decoding: float = 0.0
     gan_2d: float = 0.0
     gan_3d: float = 0.0
+    gan_adaptive: bool = False
+    """Scale the adversarial terms so that the last convolution feels them as much as it feels the
+    reconstruction (VQGAN, arXiv 2012.09841, equation 7); their weights are then shares of that."""
+    r1: float = 0.0
+    """Penalty on the slope of the discriminators at real clips (arXiv 1801.04406)."""
+    lecam: float = 0.0
+    """Penalty on answers of the discriminators that lie far apart (LeCam, arXiv 2104.03310)."""
 
 
 def kl_loss(posterior: Posterior) -> Float[Tensor, ""]:
@@ -117,6 +124,35 @@ def discriminator_loss(real: Float[Tensor, "*n"], fake: Float[Tensor, "*n"]) -> 
     return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
 
 
+def r1_penalty(discriminator: nn.Module, real: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, ""]:
+    """Half the squared slope of the summed logits at real clips, mean over clips."""
+    real = real.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(discriminator(real).sum(), real, create_graph=True)
+    return 0.5 * slope.square().flatten(1).sum(dim=1).mean()
+
+
+class LeCam(nn.Module):
+    """Running means of what a discriminator says of real and of made clips.
+
+    The penalty is on real clips above the mean of made ones, and on made clips below that of real
+    ones: an undecided discriminator pays nothing.
+    """
+
+    DECAY = 0.99
+    means: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("means", torch.zeros(2))
+
+    def forward(self, real: Float[Tensor, "*n"], fake: Float[Tensor, "*n"]) -> Float[Tensor, ""]:
+        """The penalty; the means move first."""
+        now = torch.stack([real.detach().mean(), fake.detach().mean()]).float()
+        self.means.lerp_(now, 1 - self.DECAY)
+        mean_real, mean_fake = self.means.clone()
+        return F.relu(real - mean_fake).square().mean() + F.relu(mean_real - fake).square().mean()
+
+
 def generator_loss(fake: Float[Tensor, "*n"]) -> Float[Tensor, ""]:
     """Hinge loss of the other side."""
     return -fake.mean()
@@ -147,6 +183,8 @@ class Objective(nn.Module):
                 if getattr(weights, name)
             }
         )
+        names = self.discriminators if weights.lecam else ()
+        self.lecam = nn.ModuleDict({name: LeCam() for name in names})
 
     def forward(
         self,
@@ -173,11 +211,32 @@ class Objective(nn.Module):
 
     def total(self, terms: dict[str, Float[Tensor, ""]]) -> Float[Tensor, ""]:
         """Weighted sum."""
-        return torch.stack([getattr(self.weights, k) * v for k, v in terms.items()]).sum()
+        weighted = {name: getattr(self.weights, name) * value for name, value in terms.items()}
+        made = [name for name in weighted if name in self.discriminators]
+        if made and self.weights.gan_adaptive:
+            share = self._gan_share(terms, made)
+            weighted |= {name: share * weighted[name] for name in made}
+        return torch.stack([*weighted.values()]).sum()
+
+    def _gan_share(self, terms: dict[str, Tensor], made: Sequence[str]) -> Tensor:
+        last = self.vae.decoder.conv_out.conv.weight
+        pixels = terms["l1"] * self.weights.l1
+        if "perceptual" in terms:
+            pixels = pixels + terms["perceptual"] * self.weights.perceptual
+        judged = torch.stack([terms[name] for name in made]).sum()
+        slopes = [torch.autograd.grad(x, last, retain_graph=True)[0] for x in (pixels, judged)]
+        return (slopes[0].norm() / (slopes[1].norm() + 1e-4)).clamp(max=1e4).detach()
 
     def discriminate(
         self, real: Float[Tensor, "b 3 t h w"], fake: Float[Tensor, "b 3 t h w"]
     ) -> Float[Tensor, ""]:
         """Loss of the discriminators, summed."""
-        losses = [discriminator_loss(d(real), d(fake)) for d in self.discriminators.values()]
+        losses: list[Tensor] = []
+        for name, discriminator in self.discriminators.items():
+            said_real, said_fake = discriminator(real), discriminator(fake)
+            losses.append(discriminator_loss(said_real, said_fake))
+            if self.weights.lecam:
+                losses.append(self.weights.lecam * self.lecam[name](said_real, said_fake))
+            if self.weights.r1:
+                losses.append(self.weights.r1 * r1_penalty(discriminator, real))
         return torch.stack(losses).sum()
