@@ -1,0 +1,219 @@
+"""Commands that make and show clips, from footage and from seeds to a published version."""
+
+from dataclasses import asdict, replace
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from orchestration.commands.output import (
+    TOLD_FAILURES,
+    Json,
+    Root,
+    Workers,
+    describe,
+    finish,
+    finish_stages,
+    progress_of_bytes,
+)
+
+
+def render(
+    count: Annotated[int, typer.Option(min=1, help="Seeds; one clip each, or --views.")] = 16,
+    frames: Annotated[int, typer.Option(help="Frames per clip.")] = 17,
+    size: Annotated[str, typer.Option(help="Pixels: the side of a square, or WxH.")] = "128",
+    fps: Annotated[float, typer.Option(min=1, help="Frames per second.")] = 24.0,
+    seed: Annotated[int, typer.Option(min=0, help="First seed.")] = 0,
+    people: Annotated[str, typer.Option(help="People in a clip: most, or FEWEST-MOST.")] = "1",
+    camera: Annotated[list[str] | None, typer.Option(help="Camera kind, repeatable.")] = None,
+    motion: Annotated[list[str] | None, typer.Option(help="Motion kind, repeatable.")] = None,
+    mocap: Annotated[Path | None, typer.Option(help="Folder of motion capture to use.")] = None,
+    panorama: Annotated[Path | None, typer.Option(help="Folder of .hdr and .exr skies.")] = None,
+    views: Annotated[int, typer.Option(min=1, help="Cameras per performance.")] = 1,
+    tier: Annotated[str, typer.Option(help="opengl, blender or eevee draws it.")] = "opengl",
+    shards: Annotated[str | None, typer.Option(help="Write straight to shards/NAME.")] = None,
+    seeds_per_shard: Annotated[int, typer.Option(min=1, help="With --shards.")] = 64,
+    dry_run: Annotated[bool, typer.Option(help="Print time, cost and bytes only.")] = False,
+    samples: Annotated[int, typer.Option(min=1, help="Seeds that --dry-run measures.")] = 8,
+    price: Annotated[float, typer.Option(min=0, help="Of a core-hour, for --dry-run.")] = 0.04,
+    root: Root = "data",
+    workers: Workers = 0,
+    as_json: Json = False,
+) -> None:
+    """Render synthetic clips with exact ground truth; the same seed gives the same clip.
+
+    With --shards the clips go straight to shards, ready for `isa4d publish`; without, to clips/,
+    where `isa4d pack` and `isa4d review` find them. Both go on where a killed run was.
+
+    Example: isa4d render --count 100 --frames 33 --size 256 --people 1-3 --camera orbit --root data
+
+    Example: isa4d render --count 100000 --size 512x288 --workers 64 --dry-run
+    """
+    from orchestration.scenes import wished_scenes
+    from pipelines.synthetic.produce import (
+        RenderSettings,
+        render_clips,
+        render_shards,
+        tell_failed_clips,
+    )
+    from storage_schemas.store import Store
+
+    settings = wished_scenes(
+        size, people, cameras=camera, motions=motion, mocap=mocap, panoramas=panorama
+    )
+    settings = replace(settings, num_frames=frames, fps=fps)
+    seeds, store = range(seed, seed + count), Store(root)
+    how = RenderSettings(tier=tier, views=views)
+    if dry_run:
+        from pipelines.synthetic.estimate import estimate, tell_estimate
+
+        found = estimate(seeds, settings, how, samples)
+        numbers = {**asdict(found), "totals": found.totals(workers, price)}
+        finish(tell_estimate(found, workers, price), numbers, as_json)
+        return
+    if shards is None:
+        account = render_clips(store, seeds, settings, workers, how)
+    else:
+        account = render_shards(store, shards, seeds, settings, workers, how, seeds_per_shard)
+        for line in islice(tell_failed_clips(store, shards), TOLD_FAILURES):
+            typer.echo(line, err=True)
+    finish_stages(store, [account], as_json)
+
+
+def ingest(
+    sources: Annotated[
+        list[str], typer.Argument(help="Files, folders, globs, lists (csv, parquet), s3://.")
+    ],
+    licence: Annotated[str, typer.Option(help="Licence of sources that state none.")] = "unknown",
+    allow: Annotated[
+        list[str] | None, typer.Option(help="Folder or s3 prefix that lists may name; repeatable.")
+    ] = None,
+    root: Root = "data",
+    workers: Workers = 0,
+    as_json: Json = False,
+) -> None:
+    """Cut footage into clips; every source ends as kept, filtered or failed, with a reason.
+
+    Example: isa4d ingest footage/ 'more/*.mov' --licence CC-BY-4.0 --root data
+    """
+    from pipelines.ingest.stage import IngestSettings
+    from pipelines.ingest.stage import ingest as ingest_sources
+    from storage_schemas.store import Store
+
+    settings, store = IngestSettings(licence=licence), Store(root)
+    account = ingest_sources(sources, store, settings, workers, allow or ())
+    finish_stages(store, [account], as_json)
+
+
+def annotate(
+    root: Root = "data",
+    backend: Annotated[list[str] | None, typer.Option(help="STAGE=NAME, repeatable.")] = None,
+    workers: Workers = 0,
+    as_json: Json = False,
+) -> None:
+    """Label ingested clips: people, camera, masks, background, points, bodies, quality.
+
+    Example: isa4d annotate --root data --backend people=mediapipe
+    """
+    from pipelines.annotate.clip import annotate_clips
+    from storage_schemas.store import Store
+
+    chosen: dict[str, str] = {}
+    for text in backend or []:
+        stage, mark, name = text.partition("=")
+        if not mark:
+            raise ValueError(f"--backend must be STAGE=NAME, got {text!r}")
+        chosen[stage] = name
+    store = Store(root)
+    finish_stages(store, annotate_clips(store, backends=chosen, workers=workers), as_json)
+
+
+def pack(
+    name: Annotated[str, typer.Argument(help="Name of the packed set.")] = "clips",
+    labels_apart: Annotated[
+        bool, typer.Option("--labels-apart", help="Videos in own shards: relabel without them.")
+    ] = False,
+    root: Root = "data",
+    workers: Workers = 0,
+    as_json: Json = False,
+) -> None:
+    """Write the labelled clips as WebDataset shards; the same clips give the same bytes.
+
+    Example: isa4d pack clips --root data
+    """
+    from dataclasses import asdict
+
+    from pipelines.pack import PackSettings
+    from pipelines.pack import pack as pack_clips
+    from storage_schemas.store import Store
+
+    settings = PackSettings(labels_apart=labels_apart)
+    report = pack_clips(Store(root), name, settings=settings, workers=workers)
+    finish(report.summary(), {"accounting": asdict(report.accounting)}, as_json)
+    if report.accounting.failed:
+        raise typer.Exit(1)
+
+
+def publish(
+    name: Annotated[str, typer.Argument(help="Name of the data set.")],
+    packed: Annotated[str | None, typer.Option(help="Packed set; None: the same name.")] = None,
+    root: Root = "data",
+    as_json: Json = False,
+) -> None:
+    """Make the packed shards an immutable version.
+
+    Example: isa4d publish clips --root data
+    """
+    from storage_schemas.dataset import publish as publish_version
+    from storage_schemas.dataset import read_packed
+    from storage_schemas.store import Store
+
+    store = Store(root)
+    size_bytes = read_packed(store, packed or name).size_bytes
+    with progress_of_bytes("publish", size_bytes) as advance:
+        manifest = publish_version(store, name, packed, advance)
+    finish(describe(manifest), {"name": name, "version": manifest.version}, as_json)
+
+
+def review(
+    out: Annotated[Path, typer.Option(help="HTML page to write.")] = Path("review.html"),
+    limit: Annotated[int, typer.Option(min=1, help="Most clips on the page.")] = 24,
+    reel: Annotated[Path | None, typer.Option(help="Also an mp4: clips beside labels.")] = None,
+    statistics: Annotated[
+        Path | None, typer.Option(help="Also a page of what rendered clips hold.")
+    ] = None,
+    shards: Annotated[str | None, typer.Option(help="Packed set, or NAME@VERSION.")] = None,
+    root: Root = "data",
+    as_json: Json = False,
+) -> None:
+    """A page with a sheet per labelled clip: body overlay, masks, background, camera, quality.
+
+    Example: isa4d review --root data --out review.html --reel reel.mp4 --statistics numbers.html
+    """
+    from pipelines.clip_files import open_clips
+    from pipelines.reel import make_reel
+    from pipelines.report import write_review
+    from pipelines.statistics_page import make_statistics
+    from storage_schemas.store import Store
+
+    if reel is not None and reel.suffix != ".mp4":
+        raise ValueError(f"--reel must end in .mp4, got {reel}")
+    store, content = Store(root), dict[str, Any](page=str(out))
+    shown, total = write_review(store, out, limit, shards)
+    lines = [f"{total} clips = {shown} shown + {total - shown} not; {out}"]
+    clips = open_clips(store, shards)
+    if reel is not None:
+        film = make_reel(clips)
+        reel.parent.mkdir(parents=True, exist_ok=True)
+        reel.write_bytes(film.mp4)
+        lines.append(
+            f"{total} clips = {film.num_clips} filmed + {total - film.num_clips} not; {reel}"
+        )
+        content["reel"] = str(reel)
+    if statistics is not None:
+        found = make_statistics(clips)
+        found.write(statistics)
+        lines.append(f"{found.numbers['clips']} rendered clips measured; {statistics}")
+        content |= {"statistics": str(statistics), "numbers": found.numbers}
+    finish("\n".join(lines), content, as_json)
