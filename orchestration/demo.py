@@ -19,11 +19,12 @@ import torch
 from rich.console import Console
 
 from models.body.model import BodyModel
-from models.evaluate import evaluate_dit, evaluate_vae
+from models.dit.judge import evaluate_dit
 from models.generate import SampleSettings
 from models.train import resolve
 from models.trained import load_vae
 from models.training.launch import launch
+from models.vae.judge import evaluate_vae
 from orchestration.partitions import FIRST_SEED
 from orchestration.steps import (
     Wish,

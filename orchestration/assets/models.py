@@ -9,7 +9,7 @@ import dagster as dg
 import numpy as np
 from pydantic import Field
 
-from models.evaluate import evaluate_dit, evaluate_vae
+from models.dit.judge import evaluate_dit
 from models.generate import SampleSettings
 from models.published import PublishedData
 from models.train import resolve
@@ -17,6 +17,7 @@ from models.trained import weights_digest
 from models.training.launch import launch
 from models.training.metrics import read_metrics
 from models.training.mirror import local_run
+from models.vae.judge import evaluate_vae
 from orchestration.assets.data import dataset
 from orchestration.metadata import AGAIN, clear_failure, show_accounts, show_metrics, show_picture
 from orchestration.ray_jobs import RayJobs, forward

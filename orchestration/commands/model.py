@@ -141,7 +141,7 @@ def evaluate_vae_command(
 
     Example: isa4d evaluate vae --vae runs/vae --data clips --root data --out vae.json
     """
-    from models.evaluate import evaluate_vae
+    from models.vae.judge import evaluate_vae
     from orchestration.steps import training_shards
     from storage_schemas.store import Store
 
@@ -161,7 +161,7 @@ def evaluate_dit_command(
 
     Example: isa4d evaluate dit --model runs/dit --vae runs/vae --data clips --out dit.json
     """
-    from models.evaluate import evaluate_dit
+    from models.dit.judge import evaluate_dit
     from orchestration.steps import training_shards
     from storage_schemas.store import Store
 

@@ -5,18 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.evaluate import (
-    evaluate_dit,
-    evaluate_vae,
-    psnr_db,
-    ssim,
-    summarise,
-    window_r2_min_over_max,
-)
+from models.dit.judge import evaluate_dit
 from models.generate import SampleSettings
 from models.published import latent_shards
 from models.recipes import find_recipe, recipe_to_json
+from models.scores import psnr_db, ssim, summarise
 from models.training.checkpoint import save_weights
+from models.vae.judge import evaluate_vae, is_moving, window_r2
 from models.vae.model import VideoVAE
 from pipelines.encode import encode_latents
 from storage_schemas.store import Store
@@ -27,6 +22,25 @@ def test_psnr_of_a_known_error():
     made = truth + torch.tensor([0.1, 0.01])[:, None, None, None, None]
     torch.testing.assert_close(psnr_db(made, truth), torch.tensor([20.0, 40.0]))
     assert psnr_db(truth, truth).tolist() == [100, 100]
+
+
+def test_psnr_of_chosen_pixels_leaves_out_the_others():
+    truth = torch.zeros(2, 3, 2, 4, 4)
+    made = truth.clone()
+    made[..., :2] = 0.1
+    where = torch.zeros(2, 1, 2, 4, 4, dtype=torch.bool)
+    where[0, ..., :2] = True
+    assert psnr_db(made, truth, where)[0] == pytest.approx(20)
+    assert psnr_db(made, truth, where)[1].isnan()
+    assert psnr_db(made, truth, ~where)[0] == 100
+
+
+def test_what_changes_moves_in_both_frames():
+    video = torch.zeros(1, 3, 4, 2, 2)
+    video[:, 1, 2:, 0, 0] = 0.2
+    video[:, 2, :, 1, 1] = torch.tensor([0.0, 0.04, 0.08, 0.12])
+    assert is_moving(video)[0, 0, :, 0, 0].tolist() == [False, True, True, False]
+    assert is_moving(video).sum() == 2
 
 
 def test_similarity_is_one_for_itself_and_falls_with_noise():
@@ -46,13 +60,15 @@ def test_window_probe_sees_which_frames_a_latent_knows():
     def ratio(*known):
         latents = torch.cat(known, 1)
         mean = torch.cat([latents[:, :, :1], latents], 2)
-        return window_r2_min_over_max([(mean, blocky)], 4, 4)
+        scores = window_r2([(mean, blocky)], 4, 4)
+        assert scores is not None
+        return min(scores) / max(scores)
 
     every = [video[:, :, i::4, ::4, ::4] for i in range(1, 5)]
     assert ratio(*every) == pytest.approx(1, abs=0.02)
     assert ratio(first) < 0.1
     assert ratio(last) < 0.1
-    assert window_r2_min_over_max([(torch.zeros(1, 2, 3, 4, 4), video[:1])], 4, 4) is None
+    assert window_r2([(torch.zeros(1, 2, 3, 4, 4), video[:1])], 4, 4) is None
 
 
 def test_summary_counts_what_it_averages():
@@ -84,13 +100,26 @@ def test_reports_name_split_digests_and_what_is_absent(tmp_path, write_toy_shard
 
     found = evaluate_vae(vae, shards)
     assert found["settings"]["split"] == "validation"
-    assert set(found["metrics"]) == {"psnr_db", "ssim", "psnr_pca_db", "psnr_fast_db"}
-    assert set(found["settings"]["absent"]) == {"lpips", "fvd", "window_r2_min_over_max"}
+    judged = {"psnr{}_db", "psnr_fast{}_db", "psnr_first{}_db", "ssim{}"}
+    judged |= {"psnr_moving{}_db", "psnr_still{}_db"}
+    judged |= {f"psnr_window_{i}{{}}_db" for i in range(4)}
+    names = {name.format(tag) for name in judged for tag in ("", "_pca")}
+    assert set(found["metrics"]) == names | {"latent_mean", "latent_std"}
+    learned = {"lpips_alex", "lpips_vgg", "fvd_videogpt", "fvd_styleganv"}
+    assert set(found["settings"]["absent"]) == learned | {"window_r2"}
     assert found["metrics"]["psnr_db"]["n"] == 1
+    clips = torch.rand(2, 3, 5, *[recipe.clips.size_px] * 2)
+    named = evaluate_vae(vae, shards, videos=[clips])
+    assert named["settings"]["split"] == "videos"
+    assert named["metrics"]["psnr_db"]["n"] == 2
+    assert set(named["metrics"]) > {f"window_r2_{i}" for i in range(4)}
+    with pytest.raises(ValueError, match="got none"):
+        evaluate_vae(vae, shards, videos=[])
 
     sampling = SampleSettings(num_steps=2)
     made = evaluate_dit(dit, vae, shards, sampling=sampling)
-    assert set(made["metrics"]) == {"psnr_db", "ssim", "psnr_vae_db"}
+    shown = {"psnr_db", "ssim", "psnr_vae_db", "drift_db", "figure_psnr_db", "background_psnr_db"}
+    assert set(made["metrics"]) == shown
     assert "wrong_pose_gap" in made["settings"]["absent"]
     assert made["settings"]["vae_digest"] == found["settings"]["vae_digest"]
     assert made == evaluate_dit(dit, vae, shards, sampling=sampling)
