@@ -1,123 +1,35 @@
 """Run a stage over many items, in this process or on Ray Data, so that it can stop anywhere.
 
-What a stage did for an item is one small record, `results/<stage>/<item key>.json`, written after
-the outputs it names. Its address hashes the input content, the stage's version, parameters and
-weights: equal addresses are never computed twice, others always are. Kill the process at any
-moment and run again: items without a record are done again and give the same bytes.
+Kill the process at any moment and run again: items without a record are done again and give the
+same bytes. `stage.py` says what a stage is, `worker.py` how an item is judged and done, `plan.py`
+how items that stand are known on S3 without a look at each.
 """
 
-import hashlib
-import inspect
 import json
 import os
 import sys
-import time
-import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pipelines.plan import THREADS, Plan, read_records
+from pipelines.stage import Item, Outputs, Rejected, Result, Stage, Work, result_key, sha256_file
+from pipelines.worker import Seen, Worker, parse_seen, try_again
 from storage_schemas.store import Store
 
-BACKOFF_S = (0.2, 1.0, 5.0)
-"""Waits before the retries of an input or output error."""
-_LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
-_LOOK_AHEAD = 16
-_HASH_BLOCK_BYTES = 1 << 20
-
-
-class Rejected(Exception):
-    """This item is unusable for a reason that lies in the data; the run goes on.
-
-    Args:
-        reason: Short code that is counted, such as too_short.
-        detail: One sentence with the numbers.
-    """
-
-    def __init__(self, reason: str, detail: str = ""):
-        super().__init__(reason, detail)
-        self.reason = reason
-        self.detail = detail
-
-    def __str__(self) -> str:
-        return f"{self.reason}: {self.detail}" if self.detail else self.reason
+__all__ = [
+    "Accounting", "Item", "Outputs", "Rejected", "Result", "Stage", "StageStopped", "Work",
+    "last_line", "read_results", "run_stage", "sha256_file", "tell_failures", "try_again",
+]  # fmt: skip
 
 
 class StageStopped(RuntimeError):
     """Too many items failed one after the other: the fault is likely in the stage."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Item:
-    """One unit of work."""
-
-    key: str
-    """Names the result: a clip id, or a hash for a source."""
-    inputs: tuple[str | Path, ...] = ()
-    """What the result depends on: store keys (str) and files outside the store (Path)."""
-    content: str = ""
-    """Anything else that the result depends on, for instance a hash already known."""
-    value: Any = None
-    """What the work needs beyond the key; not hashed."""
-
-
-Outputs = Mapping[str, bytes | Path] | Iterable[tuple[str, bytes | Path]]
-"""Store key -> bytes, or a file that is moved there; an iterator is written as it comes, so memory
-stays bounded."""
-Work = Callable[[Item, Store], Outputs]
-Made = TypeVar("Made")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stage:
-    """A named, versioned piece of work."""
-
-    name: str
-    version: str
-    """Changes whenever the same input would give another result."""
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    """Plain JSON values."""
-    weights: str = ""
-    """Digest of the model that the work loads."""
-    work: Work | type
-    """A function (item, store) -> outputs, or a class of such callables: it is built once per
-    process as work(**parameters), when the first item needs it, and may load a model."""
-
-    def address(self, content: Sequence[str]) -> str:
-        """Hash of all that determines a result."""
-        parts = [self.name, self.version, dict(self.parameters), self.weights, list(content)]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-    def provenance(self) -> dict[str, Any]:
-        """What a record says about the stage that made it."""
-        return {
-            "version": self.version,
-            "parameters": dict(self.parameters),
-            "weights": self.weights,
-        }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Result:
-    """What a stage did for one item."""
-
-    key: str
-    address: str
-    status: Literal["kept", "filtered", "failed"]
-    reason: str = ""
-    detail: str = ""
-    """The numbers of a rejection, or the traceback of a failure."""
-    outputs: Mapping[str, str] = field(default_factory=dict)
-    """Store key -> sha256 of the bytes."""
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    """Version, parameters and weights of the stage."""
-    is_reused: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,22 +85,23 @@ def run_stage(
     twice = [key for key, count in Counter(item.key for item in items).items() if count > 1]
     if twice:
         raise ValueError(f"{stage.name}: item keys must differ, got {twice[:5]} more than once")
-    results = _run_here(stage, items, store) if workers == 0 else _run_on_ray(
-        stage, items, store, workers
+    plan = Plan(stage, items, store)
+    rest = [item for item in items if item.key not in plan.standing]
+    done = _run_here(stage, rest, store) if workers == 0 else _run_on_ray(
+        stage, rest, store, workers
     )  # fmt: skip
     counts: dict[str, Counter[str]] = {name: Counter() for name in ("kept", "filtered", "failed")}
     reused = 0
     row: list[Result] = []
-    for result in _with_progress(stage.name, results, len(items)):
-        counts[result.status][result.reason] += 1
-        reused += result.is_reused
-        row = [*row, result] if result.status == "failed" else []
-        if len(row) >= max_failures_in_a_row:
-            names = ", ".join(failure.key for failure in row)
-            raise StageStopped(
-                f"{stage.name} failed {len(row)} times in a row, on {names}; the last with "
-                f"{last_line(row[-1].detail)}; see results/{stage.name}/{row[-1].key}.json"
-            )
+    try:
+        for result in _with_progress(stage.name, _in_order(items, plan, done), len(items)):
+            counts[result.status][result.reason] += 1
+            reused += result.is_reused
+            row = [*row, result] if result.status == "failed" else []
+            if len(row) >= max_failures_in_a_row:
+                raise StageStopped(_tell_row(stage.name, row))
+    finally:
+        plan.save()
     return Accounting(
         stage=stage.name,
         inputs=len(items),
@@ -199,6 +112,24 @@ def run_stage(
     )
 
 
+def _in_order(items: Sequence[Item], plan: Plan, done: Iterator[Seen]) -> Iterator[Result]:
+    """Results of all items: those that stand, and between them those that are looked at."""
+    for item in items:
+        seen = plan.standing.get(item.key)
+        if seen is None:
+            seen = next(done)
+            plan.saw(seen)
+        yield seen.result
+
+
+def _tell_row(name: str, row: Sequence[Result]) -> str:
+    keys = ", ".join(failure.key for failure in row)
+    return (
+        f"{name} failed {len(row)} times in a row, on {keys}; the last with "
+        f"{last_line(row[-1].detail)}; see {result_key(name, row[-1].key)}"
+    )
+
+
 def last_line(traceback_text: str) -> str:
     """What went wrong, without where."""
     return traceback_text.strip().rpartition("\n")[2]
@@ -206,166 +137,29 @@ def last_line(traceback_text: str) -> str:
 
 def read_results(store: Store, stage_name: str) -> Iterator[Result]:
     """What a stage did so far, by item key."""
-    for key in store.list(f"results/{stage_name}/"):
-        yield _parse_result(key, store.read(key))
+    return read_records(store, stage_name)
 
 
 def tell_failures(store: Store, stage_name: str) -> Iterator[str]:
     """One line per item that a stage failed on: the error, and where the rest lies."""
     for result in read_results(store, stage_name):
         if result.status == "failed":
-            where = f"results/{stage_name}/{result.key}.json"
+            where = result_key(stage_name, result.key)
             yield f"{stage_name} failed: {last_line(result.detail)}; see {where}"
 
 
-def _parse_result(key: str, data: bytes) -> Result:
-    try:
-        return Result(**json.loads(data))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{key} is no result ({error}); delete it and run again") from error
-
-
-def sha256_file(path: Path) -> str:
-    """Hash of a file's content, read in blocks."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_HASH_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def try_again(call: Callable[[], Made]) -> Made:
-    """The call's value; an input or output error that may pass is waited for and tried again."""
-    for wait_s in BACKOFF_S:
-        try:
-            return call()
-        except OSError as error:
-            if isinstance(error, _LASTING):
-                raise
-            time.sleep(wait_s)
-    return call()
-
-
-class _Worker:
-    """Runs items one by one; lives once per process."""
-
-    def __init__(self, stage: Stage, store: Store):
-        self.stage = stage
-        self.store = store
-        self.work: Any = None if inspect.isclass(stage.work) else stage.work
-
-    def __call__(self, item: Item) -> Result:
-        try:
-            return try_again(lambda: self._run(item))
-        except Exception as error:  # noqa: BLE001 - a bug in the stage: recorded and counted
-            return self._failed(item, error)
-
-    def reused(self, item: Item) -> Result | None:
-        """What an earlier run did, if it stands; trouble is left to the run itself."""
-        try:
-            before = self._recorded(item)
-            return before and self._standing(before, self._address(item))
-        except (OSError, ValueError):
-            return None
-
-    def _address(self, item: Item) -> str:
-        content = [self._digest(name) for name in item.inputs]
-        return self.stage.address([item.content, *content])
-
-    def _standing(self, before: Result, address: str) -> Result | None:
-        is_same = before.address == address and before.status != "failed"
-        if is_same and all(self.store.exists(key) for key in before.outputs):
-            return replace(before, is_reused=True)
-        return None
-
-    def _run(self, item: Item) -> Result:
-        address = self._address(item)
-        before = self._recorded(item)
-        standing = before and self._standing(before, address)
-        if standing:
-            return standing
-        outputs: dict[str, str] = {}
-        try:
-            self._write_outputs(item, outputs)
-            result = Result(key=item.key, address=address, status="kept", outputs=outputs)
-        except Rejected as rejected:
-            for key in outputs:
-                self.store.delete(key)
-            result = Result(
-                key=item.key,
-                address=address,
-                status="filtered",
-                reason=rejected.reason,
-                detail=rejected.detail,
-            )
-        return self._record(result, before)
-
-    def _write_outputs(self, item: Item, outputs: dict[str, str]) -> None:
-        if self.work is None:
-            build: Any = self.stage.work
-            self.work = build(**self.stage.parameters)
-        made: Any = self.work(item, self.store)
-        for key, data in made.items() if isinstance(made, Mapping) else made:
-            if isinstance(data, Path):
-                outputs[key] = sha256_file(data)
-                self.store.adopt(key, data)
-            else:
-                outputs[key] = hashlib.sha256(data).hexdigest()
-                self.store.write(key, data)
-
-    def _digest(self, name: str | Path) -> str:
-        if isinstance(name, Path):
-            return sha256_file(name)
-        return hashlib.sha256(self.store.read(name)).hexdigest()
-
-    def _result_key(self, item: Item) -> str:
-        return f"results/{self.stage.name}/{item.key}.json"
-
-    def _recorded(self, item: Item) -> Result | None:
-        try:
-            key = self._result_key(item)
-            return _parse_result(key, self.store.read(key))
-        except FileNotFoundError:
-            return None
-
-    def _record(self, result: Result, before: Result | None) -> Result:
-        # Outputs that only the older result had go first: until the new record stands, the old
-        # one has another address or misses outputs, so a kill here means work again, not loss.
-        for key in sorted(set(before.outputs if before else ()) - set(result.outputs)):
-            self.store.delete(key)
-        result = replace(result, provenance=self.stage.provenance())
-        data = json.dumps(asdict(result), sort_keys=True, indent=1).encode()
-        self.store.write(f"results/{self.stage.name}/{result.key}.json", data)
-        return result
-
-    def _failed(self, item: Item, error: Exception) -> Result:
-        before = self._recorded(item)
-        result = Result(
-            key=item.key,
-            address="",
-            status="failed",
-            reason=type(error).__name__,
-            detail="".join(traceback.format_exception(error)),
-            # What an earlier run wrote still stands; the next success takes it away.
-            outputs=before.outputs if before else {},
-        )
-        return self._record(result, before)
-
-
-def _run_here(stage: Stage, items: Sequence[Item], store: Store) -> Iterator[Result]:
-    worker = _Worker(stage, store)
+def _run_here(stage: Stage, items: Sequence[Item], store: Store) -> Iterator[Seen]:
+    worker = Worker(stage, store)
     if not store.is_remote:
         yield from map(worker, items)
         return
     # A look at S3 takes long and little work, so many look ahead for what is done already.
-    with ThreadPoolExecutor(_LOOK_AHEAD) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         for item, reused in zip(items, pool.map(worker.reused, items), strict=True):
             yield reused or worker(item)
 
 
-def _run_on_ray(
-    stage: Stage, items: Sequence[Item], store: Store, workers: int
-) -> Iterator[Result]:
+def _run_on_ray(stage: Stage, items: Sequence[Item], store: Store, workers: int) -> Iterator[Seen]:
     # Ray 2.60 turns token authentication on by itself unless told.
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     import ray
@@ -373,10 +167,10 @@ def _run_on_ray(
 
     class Actor:
         def __init__(self) -> None:
-            self.worker = _Worker(stage, store)
+            self.worker = Worker(stage, store)
 
         def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-            return {"result": json.dumps(asdict(self.worker(items[row["id"]])))}
+            return {"seen": json.dumps(asdict(self.worker(items[row["id"]])))}
 
     if not items:
         return
@@ -394,7 +188,7 @@ def _run_on_ray(
         rows = ray.data.range(len(items), override_num_blocks=blocks)
         actor: Any = Actor
         for row in rows.map(actor, concurrency=workers).iter_rows():
-            yield Result(**json.loads(row["result"]))
+            yield parse_seen(json.loads(row["seen"]))
     finally:
         if is_ours:
             ray.shutdown()

@@ -95,9 +95,9 @@ class Bucket:
 
         return _read_again(once)
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes) -> str:
         """Create or replace."""
-        self._call("put_object", key, Body=data, Metadata=_digest_of(data))
+        return self._call("put_object", key, Body=data, Metadata=_digest_of(data))["ETag"]
 
     def write_file(self, key: str, path: Path) -> None:
         """Create or replace; large files go in parts, side by side."""
@@ -146,14 +146,15 @@ class Bucket:
 
     def entries(self, prefix: str) -> Iterator[tuple[str, int, float]]:
         """Key, size in bytes, and when it was written in seconds."""
-        with self._as_os_error(prefix):
-            pages = self.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=self.prefix + prefix
-            )
-            for page in pages:
-                for entry in page.get("Contents", []):
-                    key = entry["Key"].removeprefix(self.prefix)
-                    yield key, entry["Size"], entry["LastModified"].timestamp()
+        for key, entry in self._listed(prefix):
+            yield key, entry["Size"], entry["LastModified"].timestamp()
+
+    def tags(self, after: str, last: str) -> Iterator[tuple[str, str]]:
+        """Key and tag of what sorts behind `after`, up to `last`."""
+        for key, entry in self._listed("", StartAfter=self.prefix + after):
+            if key > last:
+                return
+            yield key, entry["ETag"]
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Keys with this beginning."""
@@ -196,6 +197,15 @@ class Bucket:
                 f"the server of bucket {self.bucket!r} ignores conditional writes, so two "
                 "publishers could overwrite each other; use a store that honours If-None-Match"
             )
+
+    def _listed(self, prefix: str, **more: str) -> Iterator[tuple[str, Any]]:
+        with self._as_os_error(prefix):
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=self.prefix + prefix, **more
+            )
+            for page in pages:
+                for entry in page.get("Contents", []):
+                    yield entry["Key"].removeprefix(self.prefix), entry
 
     def _call(self, operation: str, key: str, **arguments: Any) -> Any:
         with self._as_os_error(key):

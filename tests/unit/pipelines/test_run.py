@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import pipelines.run
+import pipelines.worker
 from pipelines.run import (
     Accounting,
     Item,
@@ -54,7 +54,7 @@ def store(tmp_path):
 @pytest.fixture(autouse=True)
 def waits(monkeypatch):
     waited = []
-    monkeypatch.setattr(pipelines.run.time, "sleep", waited.append)
+    monkeypatch.setattr(pipelines.worker.time, "sleep", waited.append)
     return waited
 
 
