@@ -20,6 +20,9 @@ from typing import Any
 
 import torch
 from rich.logging import RichHandler
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
 
 from models.clip_index import find_shards
 from models.data import Batch, ClipDataset, ClipLoader
@@ -42,6 +45,7 @@ from models.training.loop import (
 from models.training.metrics import peak_memory_mb
 from models.training.mirror import local_run, run_folder
 from models.training.parallelize import current_ranks
+from models.vae.inflate import inflate_sd3
 from models.vae.task import VAETask
 
 LOG = logging.getLogger(__name__)
@@ -63,9 +67,17 @@ def pick_device() -> torch.device:
     return torch.device("cpu")
 
 
-def resolve(name: str, steps: int | None = None) -> Any:
-    """The recipe of this name, shortened or lengthened with its schedule to `steps`."""
+def resolve(name: str, steps: int | None = None, lpips: Path | None = None) -> Any:
+    """The recipe of this name, shortened or lengthened with its schedule to `steps`.
+
+    `lpips` names the backbone of LPIPS, which an autoencoder then has among its losses.
+    """
     recipe = find_recipe(name)
+    if lpips is not None:
+        if not isinstance(recipe, VAERecipe):
+            raise ValueError(f"LPIPS is a loss of autoencoders, {name} trains something else")
+        weights = replace(recipe.weights, perceptual=recipe.weights.perceptual or 1.0)
+        recipe = replace(recipe, weights=weights, lpips_file=str(lpips.absolute()))
     if steps is None:
         return recipe
     warmup = min(recipe.warmup_steps, steps // 10)
@@ -104,7 +116,8 @@ def run_recipe(
             `model.safetensors`.
         resume: Continue a run of the same recipe.
         report: Told of metrics and checkpoints.
-        start: Finished run of the same model whose weights a fresh run begins with.
+        start: What a fresh run begins with: a finished run of the same model, or a safetensors
+            file of SD3's image autoencoder.
         owner: Names this training over restarts of its workers.
 
     Raises:
@@ -199,11 +212,14 @@ def prepare(task: Any, dataset: ClipDataset, start: Path | None) -> None:
 
 
 def begin_with(task: Any, start: Path) -> None:
-    """Give a task the weights of a finished run of the same model.
+    """Give a task the weights of a finished run of the same model, or SD3's image autoencoder.
 
     Raises:
-        ValueError: If the run holds another model.
+        ValueError: If the run holds another model, or the file another autoencoder.
     """
+    if start.is_file():
+        task.begin_with(inflated(task, start))
+        return
     recorded = read_recipe(start)
     if type(recorded) is not type(task.recipe) or recorded.model != task.recipe.model:
         raise ValueError(
@@ -211,6 +227,20 @@ def begin_with(task: Any, start: Path) -> None:
             "from a run of the same model or from nothing"
         )
     task.begin_with(load_weights(start))
+
+
+def inflated(task: Any, file: Path) -> dict[str, Tensor]:
+    """The 2D weights in a safetensors file (diffusers layout) as weights of the task's model."""
+    if not isinstance(task, VAETask) or file.suffix != ".safetensors":
+        raise ValueError(
+            f"a file to start from must be SD3's image autoencoder (diffusers layout, safetensors) "
+            f"for a video autoencoder, got {file} for {task.recipe.name}"
+        )
+    try:
+        weights = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{file} is no safetensors file: {error}") from error
+    return inflate_sd3(weights, task.recipe.model)
 
 
 def fit_linear(task: Any, dataset: ClipDataset) -> None:
@@ -324,7 +354,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--root", help="data root of the version: a folder or s3://bucket/prefix")
     parser.add_argument("--out", required=True, help="folder of the run, or s3://bucket/prefix")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
-    parser.add_argument("--start", help="finished run whose weights to begin with")
+    parser.add_argument("--start", help="run to begin with, or SD3's vae as a safetensors file")
+    parser.add_argument("--lpips", type=Path, help="torchvision's AlexNet or VGG-16: LPIPS as loss")
     parser.add_argument("--steps", type=int, help="length of the run, schedule included")
     parser.add_argument("--dry-run", action="store_true", help="print size, memory and time only")
     parser.add_argument("--workers", type=int, default=0, help="Ray Train workers; 0 trains here")
@@ -339,7 +370,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
-    recipe = resolve(options.recipe, options.steps)
+    recipe = resolve(options.recipe, options.steps, options.lpips)
     data = _find_data(options.data, options.root)
     if options.dry_run:
         sys.stdout.write(json.dumps(estimate(recipe, local_data(data)), indent=1) + "\n")

@@ -45,8 +45,8 @@ def load_dit(run: Path, device: torch.device | str = "cpu") -> tuple[ISADiT, DiT
 
 
 def weights_digest(run: Path) -> str:
-    """SHA-256 of the weights of a run."""
-    with (run / WEIGHTS).open("rb") as file:
+    """SHA-256 of the weights of a run, or of a file of weights."""
+    with (run if run.is_file() else run / WEIGHTS).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

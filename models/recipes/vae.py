@@ -58,6 +58,8 @@ class VAERecipe:
     """Run the network's stages again in backward instead of keeping what they computed."""
     ema_decay: float = 0.99
     weights: LossWeights = field(default_factory=LossWeights)
+    lpips_file: str = ""
+    """torchvision's AlexNet or VGG-16 under its published name, for the perceptual term."""
     gan_start: float = 0.5
     """Part of the steps after which the discriminators come in."""
     discriminator_learning_rate: float = 1e-4
@@ -175,7 +177,9 @@ def vae_full() -> VAERecipe:
         muon_learning_rate=0.0,
         warmup_steps=1000,
         ema_decay=0.999,
-        weights=LossWeights(kl=1e-6, image_decoding=0.2, gan_2d=0.05, gan_3d=0.05),
+        weights=LossWeights(
+            kl=1e-6, image_decoding=0.2, gan_2d=0.1, gan_3d=0.1, gan_adaptive=True, lecam=5e-3
+        ),
         discriminator_learning_rate=1e-4,
         augment=AugmentSettings(motion_px=16.0, colour_probability=0.0),
     )

@@ -170,10 +170,14 @@ class Objective(nn.Module):
     ) -> None:
         super().__init__()
         if weights.perceptual and perceptual is None:
-            raise ValueError("a perceptual weight needs a perceptual function; set the weight to 0")
+            raise ValueError(
+                "a perceptual weight needs a perceptual function; name LPIPS weights "
+                "(--lpips FILE) or set the weight to 0"
+            )
         self.vae = vae
         self.weights = weights
-        self.perceptual = perceptual
+        # A bound method, no submodule: its frozen weights stay out of checkpoints.
+        self.perceptual = perceptual.__call__ if isinstance(perceptual, nn.Module) else perceptual
         self.image_decoder = ImageDecoder(vae.config) if weights.image_decoding else None
         kernels_t = {"gan_2d": 1, "gan_3d": 3}
         self.discriminators = nn.ModuleDict(

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from models.data import Batch
+from models.perceptual import PerceptualLoss
 from models.recipes.vae import VAERecipe
 from models.vae.augment import (
     random_colours,
@@ -41,7 +43,12 @@ class VAETask:
         device: torch.device | str = "cpu",
         perceptual: Perceptual | None = None,
     ) -> None:
-        """Build the networks, seeded by the recipe, their optimisers and the average."""
+        """Build the networks, seeded by the recipe, their optimisers and the average.
+
+        `perceptual` stands in for LPIPS on the recipe's file.
+        """
+        if perceptual is None and recipe.weights.perceptual and recipe.lpips_file:
+            perceptual = PerceptualLoss(Path(recipe.lpips_file)).to(device)
         self.recipe = recipe
         self.device = torch.device(device)
         # Drawn on the CPU, so that every device starts alike; nothing is drawn for counting (meta).

@@ -25,7 +25,12 @@ def train(
     resume: Annotated[bool, typer.Option(help="Continue the run in --out.")] = False,
     dry_run: Annotated[bool, typer.Option(help="Print size, memory and time only.")] = False,
     steps: Annotated[int | None, typer.Option(min=1, help="Length, schedule included.")] = None,
-    start: Annotated[str | None, typer.Option(help="Run whose weights to start from.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Run to start from, or SD3's vae as a safetensors file.")
+    ] = None,
+    lpips: Annotated[
+        Path | None, typer.Option(help="torchvision's AlexNet or VGG-16: LPIPS as a loss.")
+    ] = None,
     root: Root = "data",
     workers: Annotated[int, typer.Option(min=0, help="Ray Train workers; 0 trains here.")] = 0,
     as_json: Json = False,
@@ -39,7 +44,7 @@ def train(
     from models.training.launch import launch
     from models.training.mirror import local_run
 
-    resolved = resolve(recipe, steps)
+    resolved = resolve(recipe, steps, lpips)
     version = PublishedData.pin(root, data)
     if dry_run:
         numbers = estimate(resolved, version.shards())

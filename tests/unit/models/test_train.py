@@ -8,12 +8,13 @@ import torch
 
 from models.published import PublishedData
 from models.recipes import find_recipe, recipe_from_json, recipe_functions, recipe_to_json
-from models.train import estimate, main, resolve, run_recipe
+from models.train import begin_with, estimate, main, resolve, run_recipe
 from models.trained import load_dit, load_vae, read_recipe, weights_digest
 from models.training.checkpoint import load_weights
 from models.training.launch import launch
 from models.training.metrics import read_metrics
 from models.vae.losses import LossWeights
+from models.vae.task import VAETask
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +147,44 @@ def test_a_run_keeps_to_the_version_it_began_with(tmp_path, write_toy_shard):
     (out / "data.json").write_text('{"root": "r", "reference": "clips@1"}')
     with pytest.raises(ValueError, match="was trained on clips@1, not on clips@2"):
         run_recipe(small(), PublishedData(root="r", reference="clips@2"), out, resume=True)
+
+
+def test_an_autoencoder_trains_with_lpips_and_leaves_it_out_of_its_checkpoints(shard, tmp_path):
+    import torchvision
+
+    features = torchvision.models.alexnet(weights=None).features.state_dict()
+    file = tmp_path / "alexnet-owt-7be5be79.pth"  # random, in the published layout
+    torch.save({f"features.{name}": value for name, value in features.items()}, file)
+    recipe = resolve("vae_debug", 2, file)
+    small_enough = replace(recipe, clips=replace(recipe.clips, size_px=64), crop_px=64)
+    assert run_recipe(small_enough, [shard], tmp_path / "out").metrics["perceptual"] > 0
+    saved = load_weights(tmp_path / "out")
+    assert not [name for name in saved if "perceptual" in name]
+    task = VAETask(small_enough)
+    assert not [name for name in task.state_dict()["module"] if "perceptual" in name]
+    with pytest.raises(ValueError, match="loss of autoencoders"):
+        resolve("dit_debug", 2, file)
+
+
+def test_a_video_autoencoder_starts_as_the_image_one(tmp_path):
+    import diffusers
+
+    torch.manual_seed(0)
+    image = diffusers.AutoencoderKL(
+        block_out_channels=(8, 8, 8, 8), norm_num_groups=4, latent_channels=16, layers_per_block=2,
+        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+        use_quant_conv=False, use_post_quant_conv=False,
+    )  # fmt: skip
+    image.save_pretrained(tmp_path)
+    recipe = find_recipe("vae_full")
+    task = VAETask(replace(recipe, model=replace(recipe.model, widths=(8, 8, 8, 8), groups=4)))
+    begin_with(task, tmp_path / "diffusion_pytorch_model.safetensors")
+    picture = torch.rand(1, 3, 1, 32, 32) * 2 - 1
+    with torch.no_grad():
+        expected = image.eval().encode(picture[:, :, 0]).latent_dist.mode()
+        torch.testing.assert_close(task.average.encode(picture).mean[:, :, 0], expected)
+    with pytest.raises(ValueError, match="to start from must be SD3"):
+        begin_with(task, tmp_path / "config.json")
+    (tmp_path / "broken.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="no safetensors file"):
+        begin_with(task, tmp_path / "broken.safetensors")
