@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pipelines.synthetic.scanned import check_scans
 from pipelines.synthetic.scene import SceneSettings
 
 
@@ -15,6 +16,8 @@ def wished_scenes(
     motions: Sequence[str] | None = None,
     mocap: Path | None = None,
     panoramas: Path | None = None,
+    body: Path | None = None,
+    skins: Path | None = None,
 ) -> SceneSettings:
     """Scenes as a command line asks for them; what is None is left to the defaults.
 
@@ -25,10 +28,18 @@ def wished_scenes(
         motions: Motion kinds; with a folder of motion capture, that alone where None.
         mocap: Folder of motion capture.
         panoramas: Folder of skies.
+        body: SMPL file in place of the free body, looked at here; together with `skins`.
+        skins: Folder of the UV layout and pictures of people.
 
     Raises:
-        ValueError: If a text is no such thing.
+        ValueError: If a text is no such thing, or body and skins do not fit each other.
     """
+    if body is not None and skins is not None:
+        check_scans(body, skins)
+    elif body is not None or skins is not None:
+        raise ValueError(
+            "--body FILE and --skins FOLDER belong together: made-up clothes fit the free body only"
+        )
     width, height = _whole_numbers("size", "PX or WxH", size, "x")
     fewest, most = _whole_numbers("people", "MOST or FEWEST-MOST", people, "-")
     settings = SceneSettings(
@@ -37,6 +48,8 @@ def wished_scenes(
         num_people=(1 if people.isdigit() else fewest, most),
         mocap_folder=mocap,
         panorama_folder=panoramas,
+        body_file=body,
+        skin_folder=skins,
     )
     if cameras:
         settings = replace(settings, camera_kinds=tuple(cameras))

@@ -11,6 +11,7 @@ os.environ.setdefault("WDS_SECURE", "1")
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -19,6 +20,7 @@ from pipelines.video_io import encode_mp4
 from storage_schemas.body import BodyTracks
 from storage_schemas.camera import CameraTrack
 from storage_schemas.clip import ClipRecord
+from storage_schemas.conventions import SMPL_PARENTS
 from storage_schemas.dataset import Manifest, ShardEntry, index_key
 from storage_schemas.mask import MaskTrack
 from storage_schemas.shards import write_shard
@@ -50,6 +52,38 @@ def _write_toy_shard(
     with path.open("wb") as file:
         write_shard(samples, file)
     return path
+
+
+@pytest.fixture(scope="session")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A body as SMPL is distributed (.npz, pose corrections, other shapes) and skins for it."""
+    from models.body.files import read_body_file
+    from models.body.model import FREE_BODY_PATH
+
+    folder, rng = tmp_path_factory.mktemp("scans"), np.random.default_rng(0)
+    free = read_body_file(FREE_BODY_PATH)
+    corrections = rng.normal(0.0, 3e-3, (24, 3, 207))
+    np.savez(
+        folder / "SMPL_NEUTRAL.npz",
+        v_template=free.v_template.astype(np.float32),
+        shapedirs=(free.shapedirs @ np.linalg.qr(rng.normal(size=(10, 10)))[0]).astype(np.float32),
+        posedirs=np.einsum("vj,jxk->vxk", free.weights, corrections).astype(np.float32),
+        J_regressor=free.J_regressor.astype(np.float32),
+        weights=free.weights.astype(np.float32),
+        kintree_table=np.array([(-1, *SMPL_PARENTS[1:]), range(24)]),
+        f=free.faces.astype(np.uint32),
+    )
+    skins = folder / "skins"
+    skins.mkdir()
+    uv, owner = free.appearance["uv"], free.appearance["uv_vertex"]
+    lines = ["v 0 0 0"] * len(free.v_template) + [f"vt {u:.5f} {1 - v:.5f}" for u, v in uv]
+    for face in free.appearance["uv_faces"].astype(int):
+        lines.append("f " + " ".join(f"{owner[k] + 1}/{k + 1}" for k in face))
+    (skins / "smpl_uv.obj").write_text("\n".join(lines))
+    for name in ("anna", "bert", "cleo"):
+        cells = rng.integers(40, 255, (16, 16, 3)).astype(np.uint8)
+        cv2.imwrite(str(skins / f"{name}.png"), cv2.resize(cells, (256, 256)))
+    return folder / "SMPL_NEUTRAL.npz", skins
 
 
 @pytest.fixture(scope="session")

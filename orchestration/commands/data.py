@@ -30,6 +30,8 @@ def render(
     motion: Annotated[list[str] | None, typer.Option(help="Motion kind, repeatable.")] = None,
     mocap: Annotated[Path | None, typer.Option(help="Folder of motion capture to use.")] = None,
     panorama: Annotated[Path | None, typer.Option(help="Folder of .hdr and .exr skies.")] = None,
+    body: Annotated[Path | None, typer.Option(help="SMPL .npz or .pkl, with --skins.")] = None,
+    skins: Annotated[Path | None, typer.Option(help="Folder: UV layout .obj, pictures.")] = None,
     views: Annotated[int, typer.Option(min=1, help="Cameras per performance.")] = 1,
     tier: Annotated[str, typer.Option(help="opengl, blender or eevee draws it.")] = "opengl",
     shards: Annotated[str | None, typer.Option(help="Write straight to shards/NAME.")] = None,
@@ -49,6 +51,8 @@ def render(
     Example: isa4d render --count 100 --frames 33 --size 256 --people 1-3 --camera orbit --root data
 
     Example: isa4d render --count 100000 --size 512x288 --workers 64 --dry-run
+
+    Example: isa4d render --body SMPL_NEUTRAL.npz --skins smpl_skins --mocap AMASS --root data
     """
     from orchestration.scenes import wished_scenes
     from pipelines.synthetic.produce import (
@@ -60,8 +64,9 @@ def render(
     from storage_schemas.store import Store
 
     settings = wished_scenes(
-        size, people, cameras=camera, motions=motion, mocap=mocap, panoramas=panorama
-    )
+        size, people, cameras=camera, motions=motion, mocap=mocap, panoramas=panorama, body=body,
+        skins=skins,
+    )  # fmt: skip
     settings = replace(settings, num_frames=frames, fps=fps)
     seeds, store = range(seed, seed + count), Store(root)
     how = RenderSettings(tier=tier, views=views)

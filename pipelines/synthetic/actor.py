@@ -4,14 +4,14 @@ World frame: metres, y up, floor at y = 0.
 """
 
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
-from pathlib import Path
+from functools import lru_cache
 
 import numpy as np
 import torch
+from einops import einsum, rearrange
 from jaxtyping import Bool, Float, Int
+from scipy.spatial.transform import Rotation
 
-from models.body.model import BodyModel
 from pipelines.synthetic.characters import Character, MeshPart, make_character
 from pipelines.synthetic.contact import foot_contact, sole_points
 from pipelines.synthetic.detail import thinned
@@ -19,6 +19,7 @@ from pipelines.synthetic.figure import BodyMotion
 from pipelines.synthetic.gait import Skeleton
 from pipelines.synthetic.people import PersonSpec, make_motion, place_motion
 from pipelines.synthetic.renderers.opengl import SurfaceMesh
+from pipelines.synthetic.scanned import ScanSpec, body_name, body_of
 
 SKIN_GLOSS = 0.05
 
@@ -28,6 +29,8 @@ class Actor:
     """One person of a clip, ready to be drawn."""
 
     character: Character
+    body_model: str
+    """What labels call the body: name and digest."""
     motion: BodyMotion
     joints: Float[np.ndarray, "frames 24 3"]
     """World, metres."""
@@ -43,14 +46,19 @@ class Actor:
     ) -> tuple[Float[np.ndarray, "vertices 3"], Float[np.ndarray, "vertices 3"]]:
         """World vertices and normals of a part (linear blend skinning)."""
         surface, weights = self.surfaces[part], self.character.parts[part].weights
+        rest, posedirs = surface.vertices, self.character.parts[part].posedirs
+        if posedirs is not None:
+            rest = rest + posedirs @ bends(self.motion.body_pose[frame])
         T = self.T_world_joint[frame, :, :3].reshape(-1, 12).astype(np.float32)
         blended = (weights.astype(np.float32, copy=False) @ T).reshape(-1, 3, 4)
         R = blended[..., :3]
-        vertices = np.einsum("vij,vj->vi", R, surface.vertices) + blended[..., 3]
+        vertices = np.einsum("vij,vj->vi", R, rest) + blended[..., 3]
         return vertices, np.einsum("vij,vj->vi", R, surface.normals)
 
     def with_detail(self, cell_m: float) -> "Actor":
         """The same person without what is smaller than `cell_m` (`pipelines.synthetic.detail`)."""
+        if any(part.posedirs is not None for part in self.character.parts):
+            return self  # every vertex has corrections of its own
         pairs = zip(self.surfaces, self.character.parts, strict=True)
         kept = [(part, *thinned(surface, part.weights, cell_m)) for surface, part in pairs]
         parts = [
@@ -64,26 +72,16 @@ class Actor:
         return replace(self, character=character, surfaces=tuple(s for _, s, _ in kept))
 
 
-@cache
-def body_at(path: Path | None) -> BodyModel:
-    """The shipped free body, or the licensed file at a path, read once per process.
-
-    Raises:
-        ValueError: If there is no such file, or it holds no SMPL body.
-    """
-    return BodyModel.load(path)
-
-
-def shipped_body() -> BodyModel:
-    """The free body, read once per process."""
-    return body_at(None)
-
-
 @lru_cache(maxsize=32)
-def _character(
-    seed: int, texture_px: int, body_file: Path | None, texture_folder: Path | None
-) -> Character:
-    return make_character(seed, body_at(body_file), texture_px, texture_folder)
+def _character(seed: int, texture_px: int, scan: ScanSpec | None) -> Character:
+    return make_character(seed, body_of(scan), texture_px, scan)
+
+
+def bends(body_pose: Float[np.ndarray, "*frames 69"]) -> Float[np.ndarray, "*frames 207"]:
+    """What SMPL's pose corrections are linear in: how far each joint's rotation is from none."""
+    rotvec = rearrange(body_pose, "... (joints xyz) -> ... joints xyz", xyz=3)
+    turns = Rotation.from_rotvec(rearrange(rotvec, "... xyz -> (...) xyz")).as_matrix() - np.eye(3)
+    return turns.reshape(*body_pose.shape[:-1], 207).astype(np.float32)
 
 
 def vertex_normals(
@@ -115,14 +113,7 @@ def _surface(part: MeshPart) -> SurfaceMesh:
     )
 
 
-def make_actor(
-    spec: PersonSpec,
-    fps: float,
-    num_frames: int,
-    texture_px: int = 512,
-    body_file: Path | None = None,
-    texture_folder: Path | None = None,
-) -> Actor:
+def make_actor(spec: PersonSpec, fps: float, num_frames: int, texture_px: int = 512) -> Actor:
     """Dress a person and let it move.
 
     Args:
@@ -130,14 +121,12 @@ def make_actor(
         fps: Frames per second.
         num_frames: Length.
         texture_px: Side of the skin's texture.
-        body_file: None for the free body, else a licensed SMPL file; then `texture_folder` too.
-        texture_folder: The user's skins, see `make_character`.
 
     Raises:
         ValueError: If a file is missing or does not fit.
     """
-    body = body_at(body_file)
-    character = _character(spec.character, texture_px, body_file, texture_folder)
+    body = body_of(spec.scan)
+    character = _character(spec.character, texture_px, spec.scan)
     skeleton = Skeleton.of(body, character.betas)
     motion = make_motion(spec, fps, num_frames, skeleton)
     motion = place_motion(motion, skeleton, spec.heading_deg, spec.place_m)
@@ -156,6 +145,7 @@ def make_actor(
     T_world_joint = posed.T_world_joint.numpy()
     return Actor(
         character=character,
+        body_model=body_name(spec.scan),
         motion=motion,
         joints=posed.joints.numpy(),
         T_world_joint=T_world_joint,
@@ -176,6 +166,10 @@ def outline_points(actor: Actor, points_per_part: int = 60) -> Float[np.ndarray,
         weights = actor.character.parts[part].weights[chosen].astype(np.float64)
         T = actor.T_world_joint[:, :, :3].reshape(frames, 24, 12)
         blended = (weights @ T).reshape(frames, len(chosen), 3, 4)
-        posed = np.einsum("tvij,vj->tvi", blended[..., :3], v[chosen]) + blended[..., 3]
+        rest, posedirs = v[chosen][None], actor.character.parts[part].posedirs
+        if posedirs is not None:
+            bend = bends(actor.motion.body_pose)
+            rest = rest + einsum(posedirs[chosen], bend, "v xyz k, t k -> t v xyz")
+        posed = np.einsum("tvij,tvj->tvi", blended[..., :3], rest) + blended[..., 3]
         clouds.append(posed)
     return np.concatenate(clouds, axis=1)

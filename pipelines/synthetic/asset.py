@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from pipelines.synthetic.amc import skeleton_of
@@ -30,10 +31,10 @@ class Asset:
         Raises:
             ValueError: If an .amc has no skeleton beside it.
         """
-        digest = hashlib.sha256(path.read_bytes())
-        if path.suffix.lower() == ".amc":
-            digest.update(skeleton_of(path).read_bytes())
-        return Asset(path=str(path), sha256=digest.hexdigest(), licence=licence)
+        parts = [path, skeleton_of(path)] if path.suffix.lower() == ".amc" else [path]
+        stats = [part.stat() for part in parts]
+        stamps = tuple((s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in stats)
+        return Asset(path=str(path), sha256=_sha256(tuple(parts), stamps), licence=licence)
 
     @property
     def file(self) -> Path:
@@ -52,6 +53,15 @@ class Asset:
             raise ValueError(
                 f"{self.path} changed since the scene was drawn; sample the scene anew"
             )
+
+
+@lru_cache(maxsize=4096)
+def _sha256(paths: tuple[Path, ...], _stamps: tuple[tuple[int, ...], ...]) -> str:
+    """Of the files' bytes in a row; read again when a stamp changes, not for every clip."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def list_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:

@@ -1,7 +1,6 @@
 """Dressed, textured people for the synthetic renderer, each a pure function of a seed."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int32, UInt8
@@ -20,7 +19,7 @@ from pipelines.synthetic.outfit import (
     looseness,
     thickness_m,
 )
-from pipelines.synthetic.scanned import read_picture, scanned_mesh, texture_files
+from pipelines.synthetic.scanned import ScanSpec, read_picture, scan_betas, scanned_mesh
 from pipelines.synthetic.texture import Points, blend, edge, make_atlas, to_image
 
 CUT_MARGIN_M = 0.03
@@ -61,6 +60,8 @@ class MeshPart:
     """Normals to shade with where the triangles' own would show (hair); None: the triangles'."""
     is_two_sided: bool = False
     """True for open cloth and locks of hair: draw both sides, flip the normal of back faces."""
+    posedirs: Float[np.ndarray, "verts 3 207"] | None = None
+    """Pose corrections of a licensed body, as in `BodyModel`; the free body has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,37 +222,33 @@ def _paint_shoe(outfit: Outfit, rng: np.random.Generator, size: int = 64) -> np.
     return to_image(colours * (1 - 0.35 * edge(0.03 - np.abs(v - 0.72), 0.02))[:, None], size)
 
 
-def _scanned_character(seed: int, body: BodyModel, texture_px: int, folder: Path) -> Character:
-    layout, pictures = texture_files(folder)
-    rng = np.random.default_rng((seed, 0x5CA7))
-    betas = np.clip(rng.normal(size=10), -2, 2)
-    picture = pictures[int(rng.integers(len(pictures)))]
-    part = _part("skin", scanned_mesh(body, betas, layout), read_picture(picture, texture_px))
-    name = f"{seed:06d}-{picture.stem}"
-    return Character(name=name, betas=betas.astype(np.float32), parts=(part,))
+def _scanned_character(seed: int, texture_px: int, scan: ScanSpec) -> Character:
+    betas = scan_betas(seed)
+    mesh, bends = scanned_mesh(scan, betas)
+    part = _part("skin", mesh, read_picture(scan.skin.file, texture_px))
+    name = f"{seed:06d}-{scan.skin.file.stem}"
+    return Character(name=name, betas=betas, parts=(replace(part, posedirs=bends),))
 
 
 _TAILORS: dict[tuple[str, int], Tailor] = {}
 
 
 def make_character(
-    seed: int, body: BodyModel, texture_px: int = 512, texture_folder: Path | None = None
+    seed: int, body: BodyModel, texture_px: int = 512, scan: ScanSpec | None = None
 ) -> Character:
-    """A person; the same for the same seed, body, texture size and folder.
+    """A person; the same for the same seed, body, texture size and scan.
 
     Args:
         seed: Any non-negative number; each is another person.
-        body: The shipped free body; with `texture_folder` any body, as a licensed SMPL file.
+        body: The shipped free body; not looked at with `scan`.
         texture_px: Side of the body's texture.
-        texture_folder: Pictures of people and the UV layout of `body`, see `scanned`; the seed
-            chooses one and a shape. Such people move by skinning alone: SMPL's pose corrections
-            are not drawn.
+        scan: The user's own body and skin; the seed chooses a shape.
 
     Raises:
-        ValueError: If the body brings no UVs and no folder is given, or the folder does not fit.
+        ValueError: If the body brings no UVs and no scan is given, or the scan does not fit.
     """
-    if texture_folder is not None:
-        return _scanned_character(seed, body, texture_px, texture_folder)
+    if scan is not None:
+        return _scanned_character(seed, texture_px, scan)
     key = (body.digest, texture_px)
     if key not in _TAILORS:
         _TAILORS[key] = Tailor(body, texture_px)

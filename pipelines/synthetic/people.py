@@ -5,7 +5,6 @@ World frame: metres, y up, floor at y = 0.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +12,14 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
 from models.body.model import BodyModel
-from pipelines.synthetic.asset import Asset, list_files, round_
+from pipelines.synthetic.asset import UNKNOWN, Asset, list_files, round_
 from pipelines.synthetic.crowd import ANYBODY, TRAVELLERS, Mover, arrange, make_mover
 from pipelines.synthetic.figure import BodyMotion, mirror
 from pipelines.synthetic.gait import Skeleton, yaw_rotation
 from pipelines.synthetic.motion import MOTIONS
 from pipelines.synthetic.outfit import draw_outfit
 from pipelines.synthetic.retarget import READERS, read_motion, retarget
+from pipelines.synthetic.scanned import SMPL_LICENCE, ScanSpec, body_of, draw_scan, scan_betas
 
 MOCAP = "mocap"
 MOTION_KINDS = (*MOTIONS, MOCAP)
@@ -48,6 +48,8 @@ class PersonSpec:
     """Left and right are exchanged."""
     file: Asset | None = None
     """The .bvh, .amc (with its .asf beside it) or AMASS .npz file of a `mocap` motion."""
+    scan: ScanSpec | None = None
+    """The user's own body and skin; None for a made-up person."""
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -58,16 +60,52 @@ class PersonSpec:
         if not self.speed > 0:
             raise ValueError(f"speed must be positive, got {self.speed}")
 
+    @property
+    def assets(self) -> tuple[Asset, ...]:
+        """Files that the person is made from."""
+        motion = () if self.file is None else (self.file,)
+        return motion if self.scan is None else (*motion, *self.scan.files)
 
-@cache
+
+@dataclass(frozen=True, kw_only=True)
+class Cast:
+    """Who may appear."""
+
+    characters: int = 100_000
+    """Number of different people."""
+    body_file: Path | None = None
+    """SMPL .npz or .pkl in place of the free body; together with `skin_folder`."""
+    skin_folder: Path | None = None
+    """One .obj with the UV layout and pictures of people in it."""
+    body_licence: str = SMPL_LICENCE
+    skin_licence: str = UNKNOWN
+
+    def __post_init__(self) -> None:
+        """Validate."""
+        if (self.body_file is None) != (self.skin_folder is None):
+            raise ValueError("body_file and skin_folder belong together, got one without the other")
+
+    def scan(self, character: int) -> ScanSpec | None:
+        """The user's body and skin of a character."""
+        if self.body_file is None or self.skin_folder is None:
+            return None
+        licences = self.body_licence, self.skin_licence
+        return draw_scan(character, self.body_file, self.skin_folder, *licences)
+
+
 def shipped_body() -> BodyModel:
     """The free body, read once per process."""
-    return BodyModel.load()
+    return body_of(None)
 
 
 def character_betas(character: int) -> Float[np.ndarray, "10"]:
-    """Body shape of a character, without making it (`characters.make_character`)."""
+    """Body shape of a made-up character, without making it (`characters.make_character`)."""
     return draw_outfit(np.random.default_rng((character, 0x15A4D))).betas.astype(np.float32)
+
+
+def person_betas(person: PersonSpec) -> Float[np.ndarray, "10"]:
+    """Body shape of a person."""
+    return (character_betas if person.scan is None else scan_betas)(person.character)
 
 
 def make_motion(spec: PersonSpec, fps: float, num_frames: int, skeleton: Skeleton) -> BodyMotion:
@@ -116,7 +154,7 @@ def sample_people(
     azimuth_deg: float,
     motion_kinds: Sequence[str],
     speed: tuple[float, float],
-    characters: int,
+    cast: Cast,
     mocap_folder: Path | None,
     clip_s: Float[np.ndarray, "frames"] | None = None,
 ) -> tuple[PersonSpec, ...]:
@@ -131,7 +169,7 @@ def sample_people(
         azimuth_deg: Where the camera stands.
         motion_kinds: Of MOTION_KINDS.
         speed: Slowest and fastest playing speed.
-        characters: Number of characters to draw from.
+        cast: Who may appear.
         mocap_folder: Where motion files lie, for motion `mocap`.
         clip_s: Times of the clip's frames from 0 on, over which nobody gets into anybody; None for
             a single frame.
@@ -146,7 +184,7 @@ def sample_people(
     together, pace = int(rng.integers(2**31)), rng.uniform(*speed)
     people = []
     for _ in range(count):
-        person = _draw_person(rng, motion_kinds, speed, characters, mocap_folder)
+        person = _draw_person(rng, motion_kinds, speed, cast, mocap_folder)
         if count > 1 and layout in ("abreast", "file"):  # at one pace, each in its own step
             person = replace(person, motion_seed=together, speed=round_(pace), is_mirrored=False)
         people.append(person)
@@ -165,7 +203,7 @@ def sample_people(
 
 def make_person_mover(person: PersonSpec, clip_s: Float[np.ndarray, "frames"]) -> Mover:
     """A person's body at moments CHECK_S apart over a clip, without making its character."""
-    body, betas = shipped_body(), character_betas(person.character)
+    body, betas = body_of(person.scan), person_betas(person)
     last, middle = len(clip_s) - 1, len(clip_s) // 2
     checks = int(np.ceil((clip_s[-1] - clip_s[0]) / CHECK_S)) + 1
     frames = np.union1d(np.linspace(0, last, checks).astype(int), [middle])
@@ -177,7 +215,7 @@ def _draw_person(
     rng: np.random.Generator,
     motion_kinds: Sequence[str],
     speed: tuple[float, float],
-    characters: int,
+    cast: Cast,
     mocap_folder: Path | None,
 ) -> PersonSpec:
     motion, file, latest_s = str(rng.choice(list(motion_kinds))), None, 4.0
@@ -186,8 +224,10 @@ def _draw_person(
         file = Asset.of(choices[int(rng.integers(len(choices)))])
         recording = read_motion(file.file)
         latest_s = recording.num_frames / recording.fps
+    character = int(rng.integers(cast.characters))
     return PersonSpec(
-        character=int(rng.integers(characters)),
+        character=character,
+        scan=cast.scan(character),
         motion=motion,
         motion_seed=int(rng.integers(2**31)),
         start_s=round_(rng.uniform(0.0, latest_s)),

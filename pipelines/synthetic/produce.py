@@ -26,6 +26,7 @@ from pipelines.run import (
     run_stage,
     try_again,
 )
+from pipelines.synthetic.asset import Asset
 from pipelines.synthetic.camera_path import OutOfFrame
 from pipelines.synthetic.growing_shard import (
     ClipOutcome,
@@ -257,7 +258,9 @@ def _fingerprint(settings: SceneSettings) -> str:
     """
     content = {}
     for name, value in asdict(settings).items():
-        if isinstance(value, Path):
+        if isinstance(value, Path) and value.is_file():
+            value = Asset.of(value).sha256
+        elif isinstance(value, Path):
             files = sorted(path for path in value.rglob("*") if path.is_file())
             value = [(path.relative_to(value).as_posix(), path.stat().st_size) for path in files]
         content[name] = value

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from pipelines.camera_caption import describe_camera
-from pipelines.synthetic.actor import Actor, shipped_body
+from pipelines.synthetic.actor import Actor
 from pipelines.synthetic.renderers.blender import (
     EEVEE_SAMPLES,
     SAMPLES,
@@ -19,6 +19,7 @@ from pipelines.synthetic.renderers.blender import (
     draw_eevee,
 )
 from pipelines.synthetic.renderers.opengl import FrameBuffers, OpenGLRenderer, View
+from pipelines.synthetic.scanned import body_of
 from pipelines.synthetic.scene import SceneSpec
 from pipelines.synthetic.truth import Candidates, Truth, body_tracks, pixel_truth, point_tracks
 from pipelines.synthetic.world import Pictures, World, build_world
@@ -217,7 +218,6 @@ def caption(spec: SceneSpec, clip: RenderedClip) -> str:
 def clip_record(spec: SceneSpec, clip: RenderedClip, tier: str = OPENGL) -> ClipRecord:
     """The clip's record; its source is the scene itself."""
     stamps_ns = np.round(np.arange(spec.num_frames + 1) * 1e9 / spec.fps).astype(np.int64)
-    body = shipped_body()
     return ClipRecord(
         clip_id=spec.clip_id,
         source="synthetic",
@@ -237,7 +237,7 @@ def clip_record(spec: SceneSpec, clip: RenderedClip, tier: str = OPENGL) -> Clip
                 "backend": tier,
                 **renderer(tier),
                 "code_version": CODE_VERSION,
-                "weights": body.digest,
+                "weights": body_of(spec.people[0].scan).digest,
                 "performance_id": spec.performance_id,
                 "parameters": asdict(spec),
             }

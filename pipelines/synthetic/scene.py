@@ -19,9 +19,12 @@ from pipelines.synthetic.camera_path import CameraSpec
 from pipelines.synthetic.camera_program import CAMERA_KINDS, sample_camera
 from pipelines.synthetic.environment import ENVIRONMENT_KINDS, EnvironmentSpec, sample_environment
 from pipelines.synthetic.motion import MOTIONS
-from pipelines.synthetic.people import MOCAP, PersonSpec, sample_people
+from pipelines.synthetic.people import MOCAP, Cast, PersonSpec, sample_people
+from pipelines.synthetic.scanned import SMPL_LICENCE
 
 SPEC_VERSION = 2
+LATER = ("scan",)
+"""Fields that joined this version of the record."""
 OWN_LICENCE = "CC0-1.0"
 """Of what is made here: characters, procedural motion and worlds."""
 Framing = Literal["fill", "free"]
@@ -61,6 +64,8 @@ class SceneSpec:
         cameras = {repr(camera) for camera in self.cameras}
         if len(cameras) != len(self.cameras):
             raise ValueError("cameras of one performance must differ, got one of them twice")
+        if len({person.scan and person.scan.body.sha256 for person in self.people}) > 1:
+            raise ValueError("people of a scene must share one body file, got different ones")
 
     @property
     def clip_id(self) -> str:
@@ -93,8 +98,9 @@ class SceneSpec:
     @property
     def assets(self) -> tuple[Asset, ...]:
         """Files from outside."""
-        files = [person.file for person in self.people] + [self.environment.panorama]
-        return tuple(asset for asset in files if asset is not None)
+        files = [asset for person in self.people for asset in person.assets]
+        panorama = self.environment.panorama
+        return tuple(files) if panorama is None else (*files, panorama)
 
     @property
     def licence(self) -> str:
@@ -169,7 +175,9 @@ def _sha256(content: Any) -> str:
 def _without_paths(content: Any) -> Any:
     if isinstance(content, dict):
         items = cast(dict[str, Any], content).items()
-        return {k: _without_paths(v) for k, v in items if k not in ("path", "licence")}
+        # what came later counts only where it says something, so that older ids stand
+        said = {k: v for k, v in items if not (k in LATER and v is None)}
+        return {k: _without_paths(v) for k, v in said.items() if k not in ("path", "licence")}
     return [_without_paths(v) for v in content] if isinstance(content, list | tuple) else content
 
 
@@ -204,6 +212,12 @@ class SceneSettings:
     mocap_licence: str = UNKNOWN
     """What the motion files may be used for; every clip made with one says so."""
     panorama_licence: str = UNKNOWN
+    body_file: Path | None = None
+    """SMPL .npz or .pkl in place of the free body; together with `skin_folder`."""
+    skin_folder: Path | None = None
+    """One .obj with the UV layout of that body, and pictures of people in it."""
+    body_licence: str = SMPL_LICENCE
+    skin_licence: str = UNKNOWN
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -218,6 +232,12 @@ class SceneSettings:
         for name in ("camera_kinds", "motion_kinds", "environment_kinds"):
             if not getattr(self, name):
                 raise ValueError(f"{name} must name at least one kind")
+
+    @property
+    def cast(self) -> Cast:
+        """Who may appear."""
+        names = (field.name for field in fields(Cast))
+        return Cast(**{name: getattr(self, name) for name in names})
 
 
 def sample_scene(seed: int, settings: SceneSettings) -> SceneSpec:
@@ -258,7 +278,7 @@ def sample_views(seed: int, settings: SceneSettings, num_views: int) -> tuple[Sc
         azimuth_deg=camera.azimuth_deg,
         motion_kinds=settings.motion_kinds,
         speed=settings.speed,
-        characters=settings.characters,
+        cast=settings.cast,
         mocap_folder=settings.mocap_folder,
         clip_s=np.arange(num_frames) / fps,
     )

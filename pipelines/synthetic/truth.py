@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int16, UInt8
 
 from models.geometry import project
-from pipelines.synthetic.actor import Actor, shipped_body
+from pipelines.synthetic.actor import Actor
 from pipelines.synthetic.renderers.opengl import FrameBuffers
 from storage_schemas.body import BodyTracks
 from storage_schemas.camera import CameraTrack
@@ -257,8 +257,13 @@ def body_tracks(
     camera: CameraTrack,
     instance: UInt8[np.ndarray, "frames height width"],
 ) -> BodyTracks:
-    """Bodies in the world, their joints in the picture, and when they are seen."""
-    body = shipped_body()
+    """Bodies in the world, their joints in the picture, and when they are seen.
+
+    Args:
+        actors: At least one; all have the same body model.
+        camera: Of the clip.
+        instance: Of the same frames.
+    """
     K, T = torch.tensor(camera.K), torch.tensor(camera.T_camera_world)
     people = np.arange(len(actors))
     seen = (instance[None] == (people + 1)[:, None, None, None]).any((-1, -2))
@@ -272,6 +277,6 @@ def body_tracks(
         visible=seen,
         confidence=np.ones(seen.shape, np.float32),
         joints_px=np.stack(joints_px).astype(np.float32),
-        body_model=f"{body.name}:{body.digest}",
+        body_model=actors[0].body_model,
         foot_contact=np.stack([a.foot_contact for a in actors]),
     )

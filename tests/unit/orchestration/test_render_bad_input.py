@@ -114,3 +114,36 @@ def test_people_who_leave_the_frame_are_a_reason(ask, monkeypatch):
     code, out, _ = ask(LINE)
     (stage,) = json.loads(out)["stages"]
     assert (code, stage["kept"], stage["filtered"]) == (0, 5, {"out_of_frame": 1})
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ("--body absent.npz --skins {skins}", "no body file at absent.npz"),
+        ("--body empty.npz --skins {skins}", "empty.npz must hold v_template"),
+        ("--body {body} --skins absent", "no texture folder at absent"),
+        ("--body {body} --skins spoilt", "note.jpg is not a readable picture"),
+        ("--body {body}", "belong together"),
+        ("--skins {skins}", "belong together"),
+    ],
+)
+def test_a_bad_body_or_skin_is_told_before_anything_is_rendered(ask, tmp_path, scans, flags, told):
+    np.savez(tmp_path / "empty.npz", nothing=np.zeros(1))
+    shutil.copytree(scans[1], tmp_path / "spoilt")
+    (tmp_path / "spoilt/note.jpg").write_text("a note")
+    code, _, error = ask(f"{LINE} {flags.format(body=scans[0], skins=scans[1])}")
+    assert code == 1
+    assert len(error.splitlines()) == 1
+    assert told in error
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_torn_skin_costs_the_clips_that_wear_it(ask, tmp_path, scans):
+    shutil.copytree(scans[1], tmp_path / "skins")
+    torn = tmp_path / "skins/bert.png"
+    torn.write_bytes(torn.read_bytes()[:40])
+    code, out, _ = ask(f"{LINE} --body {scans[0]} --skins skins")
+    (stage,) = json.loads(out)["stages"]
+    assert (code, list(stage["filtered"])) == (0, ["bad_file"])
+    assert stage["kept"] > 0
+    assert stage["kept"] + stage["filtered"]["bad_file"] == 6

@@ -2,22 +2,18 @@
 
 import hashlib
 from dataclasses import replace
-from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from scipy.spatial import KDTree
 
 from models.body.model import BodyModel, skin
-from pipelines.synthetic.actor import make_actor
 from pipelines.synthetic.characters import Character, MeshPart, make_character
 from pipelines.synthetic.fabric import PATTERNS
 from pipelines.synthetic.garment import Mannequin, layer, vertex_normals
 from pipelines.synthetic.hair import HAIR_STYLES, draw_cut, make_hair
 from pipelines.synthetic.outfit import CUTS, draw_outfit, thickness_m
-from pipelines.synthetic.people import PersonSpec
 from pipelines.synthetic.skin import EYE_Y_M
 
 SEEDS = range(6)
@@ -149,47 +145,6 @@ def test_a_body_without_uvs_is_refused(body: BodyModel):
     bare = replace(body, appearance={}, digest="bare")
     with pytest.raises(ValueError, match="UVs"):
         make_character(0, bare, SMALL_PX)
-
-
-def lay_out(body: BodyModel, folder: Path, num_vertices: int | None = None) -> None:
-    """A texture folder for a body: every vertex has its own UV."""
-    folder.mkdir()
-    count = len(body.v_template) if num_vertices is None else num_vertices
-    lines = ["v 0 0 0"] * count + [f"vt {k / count:.6f} 0.25" for k in range(count)]
-    lines += ["f " + " ".join(f"{k}/{k}" for k in face) for face in (body.faces + 1).tolist()]
-    (folder / "smpl_uv.obj").write_text("\n".join(lines))
-    for name, colour in (("anna", 60), ("bert", 200)):
-        cv2.imwrite(str(folder / f"{name}.png"), np.full((32, 32, 3), colour, np.uint8))
-
-
-def test_a_users_body_and_skins_replace_the_free_ones(body: BodyModel, tmp_path: Path):
-    licensed = replace(body, appearance={}, digest="licensed")
-    lay_out(licensed, tmp_path / "skins")
-    people = [make_character(seed, licensed, 16, tmp_path / "skins") for seed in range(8)]
-    assert {person.name.split("-")[1] for person in people} == {"anna", "bert"}
-    person = people[0]
-    (part,) = person.parts
-    rest = licensed.shape(torch.as_tensor(person.betas)).vertices.numpy()
-    np.testing.assert_array_equal(part.vertices_rest[part.faces], rest[body.faces.numpy()])
-    np.testing.assert_allclose(part.uv[:, 1], 0.75)
-    assert part.texture.shape == (16, 16, 4)
-
-
-def test_a_layout_of_another_body_is_refused(body: BodyModel, tmp_path: Path):
-    lay_out(body, tmp_path / "skins", num_vertices=6890)
-    with pytest.raises(ValueError, match=r"smpl_uv.obj lays out 6890 vertices .* has 13492"):
-        make_character(0, body, 16, tmp_path / "skins")
-    with pytest.raises(ValueError, match=r"one \.obj"):
-        make_character(0, body, 16, tmp_path)
-    with pytest.raises(ValueError, match="no texture folder"):
-        make_character(0, body, 16, tmp_path / "absent")
-
-
-def test_a_missing_body_file_is_named(tmp_path: Path):
-    person = PersonSpec(character=0, motion="walk", motion_seed=0, start_s=0.0, speed=1.0,
-                        place_m=(0.0, 0.0), heading_deg=0.0)  # fmt: skip
-    with pytest.raises(ValueError, match=r"no body file at .*SMPL_NEUTRAL.pkl"):
-        make_actor(person, 24.0, 2, body_file=tmp_path / "SMPL_NEUTRAL.pkl")
 
 
 def stretch(body: BodyModel, person: Character, part: MeshPart, pose: dict[int, float]) -> float:

@@ -20,6 +20,7 @@ from pipelines.synthetic.gait import Skeleton
 from pipelines.synthetic.motion import MOTIONS
 from pipelines.synthetic.people import (
     MOCAP,
+    Cast,
     PersonSpec,
     character_betas,
     make_motion,
@@ -42,7 +43,7 @@ def _people(seed: int, count: int, kinds=tuple(MOTIONS)) -> tuple[PersonSpec, ..
         azimuth_deg=40.0,
         motion_kinds=kinds,
         speed=(0.85, 1.15),
-        characters=1000,
+        cast=Cast(characters=1000),
         mocap_folder=None,
         clip_s=CLIP_S,
     )
@@ -182,7 +183,7 @@ def test_recordings_are_drawn_from_every_kind_of_file(shared_data):
             azimuth_deg=0.0,
             motion_kinds=(MOCAP,),
             speed=(1.0, 1.0),
-            characters=10,
+            cast=Cast(characters=10),
             mocap_folder=shared_data / "mocap" / name,
             clip_s=CLIP_S,
         )
