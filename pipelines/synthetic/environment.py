@@ -25,7 +25,8 @@ from pipelines.synthetic.surroundings.panorama import (
     split_sun,
 )
 from pipelines.synthetic.surroundings.room import ROOMS, Interior, make_room
-from pipelines.synthetic.surroundings.shape import merge
+from pipelines.synthetic.surroundings.shade import sunlit_share
+from pipelines.synthetic.surroundings.shape import Shapes, merge
 from pipelines.synthetic.surroundings.sky import SKIES, Sky, make_sky
 from pipelines.synthetic.surroundings.studio import make_studio
 
@@ -150,7 +151,8 @@ def make_environment(
         place = make_outside(rng, spec.kind, clearing)
         sky = make_sky(rng, spec.sky, spec.sun_azimuth_deg, place.ground_rgb)
         return Environment(
-            still=merge(place.shapes, texture_px), lighting=_daylight(rng, sky, eyes)
+            still=merge(place.shapes, texture_px),
+            lighting=_daylight(rng, sky, eyes, place.shapes, spec.free_radius_m),
         )
     if spec.kind == STUDIO:
         room = make_studio(rng, clearing)
@@ -177,9 +179,13 @@ def _exposure(
     return WHITE / max(float(0.35 * up + 0.65 * towards), 1e-6)
 
 
-def _daylight(rng: np.random.Generator, sky: Sky, eyes: np.ndarray) -> Lighting:
+def _daylight(
+    rng: np.random.Generator, sky: Sky, eyes: np.ndarray, shapes: Shapes, radius_m: float
+) -> Lighting:
     sh = irradiance_sh(sky.panorama[::4, ::4])
-    exposure = _exposure(sh, sky.sun_direction, sky.sun_rgb, eyes)
+    # exposed for people who may stand in the shade, not quite as much as for them alone
+    sunlit = 0.2 + 0.8 * sunlit_share(shapes, sky.sun_direction, radius_m)
+    exposure = _exposure(sh, sky.sun_direction, sunlit * sky.sun_rgb, eyes)
     return Lighting(
         sun_direction=sky.sun_direction,
         sun_rgb=sky.sun_rgb,
@@ -211,7 +217,7 @@ def _lamplight(
         level_direction = level_direction / np.linalg.norm(level_direction)
     x, z = np.cos(height) * level_direction
     sun = np.array([x, np.sin(height), z])
-    sun_rgb = warmth * float(sh[0].mean()) * rng.uniform(0.35, 0.8)
+    sun_rgb = warmth * float(sh[0].mean()) * rng.uniform(0.6, 1.1)
     exposure = _exposure(sh, sun, sun_rgb, eyes) * float(rng.uniform(0.9, 1.1))
     shown = sky.panorama / max(float(sky.panorama.mean()), 1e-6) * 0.5 * WINDOW_GAIN / exposure
     return Lighting(

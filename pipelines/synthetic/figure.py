@@ -215,6 +215,27 @@ def build_body(
     return assemble(skeleton, pelvis, R_pelvis, local)
 
 
+def from_chest(
+    skeleton: Skeleton, pitch_deg: tuple[float, float], place_m: tuple[float, float, float]
+) -> Float[np.ndarray, "3"]:
+    """A place given from the pelvis joint (outwards, up, ahead), as the wrist of a `Reach` is.
+
+    Args:
+        skeleton: The figure.
+        pitch_deg: Of the pelvis, and of the spine as `Trunk` says.
+        place_m: Along the world's axes for someone who faces +z.
+    """
+    j = skeleton.joints
+    turn, at = _about(0, np.array([pitch_deg[0]]))[0], np.zeros(3)
+    step = _about(0, np.array([pitch_deg[1] / len(SPINE)]))[0]
+    for joint, parent in zip(SPINE, (0, *SPINE), strict=False):
+        at = at + turn.apply(j[joint] - j[parent])
+        turn = turn * step
+    shoulders = at + turn.apply(0.5 * (j[16] + j[17]) - j[SPINE[-1]])
+    arm_m = np.linalg.norm(j[18] - j[16]) + np.linalg.norm(j[20] - j[18])
+    return turn.inv().apply(np.array(place_m) - shoulders) / arm_m
+
+
 def still_path() -> Path:
     """Of someone who stays at the origin and faces +z."""
     return Path(times_s=np.array([-1e4, 1e4]), xz_m=np.zeros((2, 2)), yaw=np.zeros(2))

@@ -20,6 +20,7 @@ from pipelines.synthetic.figure import (
     build_body,
     columns,
     drift,
+    from_chest,
     keyframed,
     still_path,
 )
@@ -50,7 +51,7 @@ def _stepping(
     pelvis = columns(lean, -5.0 * vigour * beat, 2.0 * np.roll(beat, 0), like=times)
     spine = columns(lean * 0.5 - 2.0, 9.0 * vigour * beat, -2.0 * beat, like=times)
     head = columns(drift(rng, times, 4.0), drift(rng, times, 12.0), 0.0, like=times)
-    reach, elbow = rng.uniform(16.0, 28.0) * vigour, rng.uniform(12.0, 35.0)
+    reach, elbow = rng.uniform(16.0, 28.0) * vigour, rng.uniform(6.0, 20.0)
     arms = []
     for sign in (-1.0, 1.0):  # the left arm goes back as the left leg goes ahead
         swing = sign * beat * reach + 4.0
@@ -60,7 +61,7 @@ def _stepping(
                 raised=np.hypot(swing, side),
                 ahead=np.degrees(np.arctan2(swing, side)),
                 twist=np.zeros_like(times),
-                flexed=elbow + 0.5 * np.maximum(swing, 0.0),
+                flexed=elbow + 0.35 * np.maximum(swing, 0.0),
             )
         )
     sway = np.cos(np.pi * (times / step_s - 0.4)) * -0.02
@@ -205,22 +206,27 @@ def sit(seed: int, times_s: Float[np.ndarray, "frames"], skeleton: Skeleton) -> 
     far = float(rng.uniform(0.6, 0.68)) * skeleton.leg_m
     seat_m = 0.118 * skeleton.leg_m / 0.82
     crouched = np.sin(np.pi * np.clip(share, 0.0, 1.0)) ** 2
+    hugs = rng.random() < 0.5
+    bent_deg = 40.0 if hugs else 6.0
     trunk = Trunk(
         pelvis=columns(-14.0 * down + 46.0 * crouched, 0.0, 0.0, like=times_s),
         spine=columns(
-            34.0 * down, drift(rng, times_s, 7.0), drift(rng, times_s, 3.0), like=times_s
+            bent_deg * down, drift(rng, times_s, 7.0), drift(rng, times_s, 3.0), like=times_s
         ),
         head=columns(
             drift(rng, times_s, 7.0) - 14 * down, drift(rng, times_s, 24.0), 0, like=times_s
         ),
     )
-    hugs = rng.random() < 0.5
-    rests = (0.3, -0.27, 0.8) if hugs else (0.34, -0.62, -0.36)
+    resting = (-14.0, bent_deg)
+    if hugs:  # hands before the shins, below the knees
+        rests = from_chest(skeleton, resting, (0.11, 0.42 * skeleton.leg_m - seat_m, 0.72 * far))
+    else:  # hands on the floor behind
+        rests = from_chest(skeleton, resting, (0.3, 0.085 - seat_m, -0.3))
     hangs, ahead = np.array([0.42, -0.86, 0.12]), np.array([0.3, -0.35, 0.75])
-    wrist = _between(hangs, np.array(rests), down)
+    wrist = _between(hangs, rests, down)
     wrist = wrist + crouched[:, None] * (ahead - wrist) * (1.0 if hugs else 0.55)
-    elbow = np.broadcast_to([0.7, -0.6, -0.6] if hugs else [0.5, 0.2, -1.0], wrist.shape)
-    bent = down * (10.0 if hugs else 55.0)
+    elbow = np.broadcast_to([0.9, -0.5, -0.3] if hugs else [0.4, 0.2, -1.0], wrist.shape)
+    bent = down * (0.0 if hugs else 85.0)
     arm = Reach(wrist=wrist, elbow=elbow, bent=bent)
     feet = planted_feet(skeleton, len(times_s), float(rng.uniform(0.2, 0.34)), 8.0)
     shift = columns(0.0, -far * down - 0.1 * crouched * far, like=times_s)

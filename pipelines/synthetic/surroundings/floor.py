@@ -1,6 +1,7 @@
 """Floors and ceilings of rooms, and what lies on and hangs from them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from pipelines.synthetic.surroundings.shape import (
     grid,
     lathe,
     panel,
+    placed,
     rotation,
 )
 
@@ -55,16 +57,17 @@ def rug(rng: np.random.Generator, kind: str, clearing: Clearing) -> Shapes:
         return ()
     wide, deep = rng.uniform(1.6, 3.0), rng.uniform(1.3, 2.2)
     x, z = rng.uniform(-0.6, 0.6, 2) * clearing.radius_m
-    return (
-        panel(
-            "rug",
-            (x - wide / 2, 0.006, z + deep / 2),
-            (wide, 0, 0),
-            (0, 0, -deep),
-            pick(rng, CLOTH * 1.5),
-            stretch=True,
-        ),
-    )
+    tint = pick(rng, CLOTH * 1.5)
+    if rng.random() < 0.3:
+        rings = [(0.0, 0.9), (0.75, 0.9), (0.76, 0.55), (0.88, 0.55), (0.89, 1.0), (1.0, 1.0)]
+        profile = [(r * deep / 2, 0.006) for r, _ in rings[::-1]]
+        disc = lathe("cloth", profile, (x, 0.0, z), tint, 28)
+        shade = np.repeat([level for _, level in rings[::-1]], 29)[:, None]
+        return (replace(disc, uv=disc.vertices[:, [0, 2]], tint=shade * tint),)
+    sheet = panel("rug", (-wide / 2, 0, deep / 2), (wide, 0, 0), (0, 0, -deep), tint, stretch=True)
+    pattern = np.array([0.25, 1.0]), [0.25 * rng.integers(4), 0.0]
+    sheet = replace(sheet, uv=sheet.uv * pattern[0] + pattern[1])
+    return placed((sheet,), (x, 0.006, z), float(rng.choice([0.0, 90.0, rng.uniform(0, 360)])))
 
 
 def make_ceiling(

@@ -44,25 +44,42 @@ def leaves(rng: np.random.Generator, size: int) -> Picture:
 
 
 def needles(rng: np.random.Generator, size: int) -> Picture:
-    """A spray of twigs with needles, cut out."""
+    """A bough of a fir, cut out: root below, tip above, twigs full of needles on both sides."""
     import cv2
 
     picture = np.zeros((size, size, 4), np.float32)
-    picture[..., :3] = 0.5
-    for level in np.linspace(0.0, 1.0, 420):
-        r, a = 0.46 * size * np.sqrt(rng.random()), rng.uniform(0, 2 * np.pi)
-        start = np.array([size / 2 + r * np.cos(a), size / 2 + r * np.sin(a)])
-        turn = a + rng.normal(0.0, 0.6)
-        end = start + 0.09 * size * np.array([np.cos(turn), np.sin(turn)])
-        shade = 0.4 + 0.5 * level + float(rng.normal(0, 0.05))
-        colour = (shade, shade, shade, 1.0)
-        cv2.line(
-            picture,
-            start.astype(int).tolist(),
-            end.astype(int).tolist(),
-            colour,
-            max(1, size // 85),
-        )
+    picture[..., :3] = 0.45
+    thin = max(1, size // 110)
+    for along in np.linspace(0.02, 0.97, 30):
+        start = np.array([0.5, 1.0 - along])
+        for sign in (-1.0, 1.0):
+            long = 0.5 * (1.0 - 0.75 * along**1.5) * rng.uniform(0.8, 1.05)
+            long *= min(1.0, 3.0 * along + 0.5)
+            twig = long * np.array([sign * 0.9, -0.55 + rng.normal(0, 0.08)])
+            for share in np.linspace(0.0, 1.0, 26):
+                at = (start + share * twig) * size
+                turn = np.arctan2(twig[1], twig[0]) + rng.choice([-1, 1]) * rng.uniform(0.4, 1.0)
+                end = at + 0.045 * size * np.array([np.cos(turn), np.sin(turn)])
+                level = 0.45 + 0.45 * share + float(rng.normal(0, 0.07))
+                colour = (level, level, level, 1.0)
+                a, b = at.astype(int).tolist(), end.astype(int).tolist()
+                cv2.line(picture, a, b, colour, thin)
+    return picture
+
+
+def blades(rng: np.random.Generator, size: int) -> Picture:
+    """Blades of high grass, cut out."""
+    import cv2
+
+    picture = np.zeros((size, size, 4), np.float32)
+    picture[..., :3] = 0.6
+    for level in np.linspace(0.45, 0.95, 26):
+        foot = np.array([rng.uniform(0.25, 0.75), 1.0])
+        tip = foot + np.array([rng.normal(0.0, 0.2), -rng.uniform(0.5, 0.98)])
+        side = np.array([0.018, 0.0])
+        bend = 0.5 * (foot + tip) + [0.3 * (foot - tip)[0], 0.0]
+        corners = np.stack([foot - side, bend - side, tip, bend + side, foot + side]) * size
+        cv2.fillPoly(picture, [corners.astype(np.int32)], (level, level, 0.95 * level, 1.0))
     return picture
 
 
@@ -134,7 +151,8 @@ def _pane(
     inner[:] = np.linspace(0.45, 0.16, shape[0])[:, None, None] * np.array([0.95, 1.0, 1.02])
     for _ in range(5):  # things on display
         r, c = int(shape[0] * rng.uniform(0.35, 0.8)), int(shape[1] * rng.uniform(0, 0.8))
-        inner[r:, c : c + max(2, shape[1] // 8)] = rng.uniform(0.15, 0.55, 3)
+        goods = rng.uniform(0.15, 0.4) + rng.uniform(-0.05, 0.05, 3)
+        inner[r:, c : c + max(2, shape[1] // 8)] = goods
 
 
 def door(rng: np.random.Generator, size: int) -> Picture:
@@ -180,14 +198,21 @@ def painting(rng: np.random.Generator, size: int) -> Picture:
 
 
 def rug(rng: np.random.Generator, size: int) -> Picture:
-    """A border, a field and a lozenge."""
-    rows, columns = coordinates(size)
+    """Four rugs, one per quarter of the width: lozenge, stripes, medallion, plain with a border."""
+    rows, columns = np.broadcast_arrays(coordinates(size)[0], (coordinates(size)[1] * 4.0) % 1.0)
+    which = (coordinates(size)[1] * 4.0).astype(int)
     edge = np.minimum.reduce([rows, 1 - rows, columns, 1 - columns])
-    lozenge = abs(rows - 0.5) + abs(columns - 0.5)
-    level = np.where(edge < 0.06, 0.62, np.where(edge < 0.09, 0.92, 0.76))
-    level = np.where((edge > 0.09) & (lozenge < 0.3), 0.66, level)
-    level = np.where((edge > 0.09) & (abs(lozenge - 0.22) < 0.03), 0.9, level)
-    return grey(level + 0.1 * (fractal_noise(rng, size, 2, 64) - 0.5))
+    diamond, radius = abs(rows - 0.5) + abs(columns - 0.5), np.hypot(rows - 0.5, columns - 0.5)
+    around = np.arctan2(rows - 0.5, columns - 0.5)
+    lozenge = np.where(diamond < 0.3, 0.66, 0.76) + 0.16 * (abs(diamond - 0.22) < 0.03)
+    stripes = 0.72 + 0.16 * (np.sin(2 * np.pi * 9 * rows) > 0.3) - 0.2 * (rows * 6 % 1.0 < 0.1)
+    petals = 0.22 + 0.05 * np.cos(8 * around)
+    medal = 0.7 + 0.18 * (abs(radius - petals) < 0.025) - 0.12 * (radius < 0.1)
+    medal = medal + 0.1 * (abs(np.sin(14 * rows) * np.sin(14 * columns)) > 0.8)
+    level = np.choose(which, [lozenge, stripes, medal, np.full_like(rows, 0.8)])
+    border = np.where(edge < 0.06, 0.6, 0.9)
+    level = np.where((edge < 0.09) & (which != 1), border, level)
+    return grey(level + 0.12 * (fractal_noise(rng, size, 2, 64) - 0.5))
 
 
 def treeline(rng: np.random.Generator, size: int) -> Picture:

@@ -23,7 +23,34 @@ def plain(rng: np.random.Generator, size: int) -> Picture:
 def mottled(rng: np.random.Generator, size: int) -> Picture:
     """Concrete, stone, old render."""
     noise, fine = fractal_noise(rng, size), fractal_noise(rng, size, 3, 32)
-    return grey(0.76 + 0.16 * (noise - 0.5) + 0.1 * (fine - 0.5))
+    grain = 0.03 * rng.standard_normal((size, size))
+    return grey(0.76 + 0.07 * (noise - 0.5) + 0.07 * (fine - 0.5) + grain)
+
+
+def screed(rng: np.random.Generator, size: int) -> Picture:
+    """Smooth concrete in square fields with thin joints."""
+    rows, columns = coordinates(size)
+    inside = np.minimum(joints(rows * 2 % 1.0, 0.008), joints(columns * 2 % 1.0, 0.008))
+    tone = rng.uniform(-0.02, 0.02, (2, 2))[(rows * 2).astype(int), (columns * 2).astype(int)]
+    return (mottled(rng, size) + tone[..., None]) * (0.7 + 0.3 * inside)[..., None]
+
+
+def carpet(rng: np.random.Generator, size: int) -> Picture:
+    """Four by four carpet tiles, their pile laid in turn along and across."""
+    rows, columns = coordinates(size)
+    r, c = (rows * 4).astype(int), (columns * 4).astype(int)
+    along, across = stretched_noise(rng, size, 4, 64, 2), stretched_noise(rng, size, 64, 4, 2)
+    pile = np.where((r + c) % 2 == 0, along, across)
+    tone = rng.uniform(0.74, 0.84, (4, 4))[r, c]
+    return grey(tone + 0.12 * (pile - 0.5) + 0.04 * rng.standard_normal((size, size)))
+
+
+def ribs(rng: np.random.Generator, size: int) -> Picture:
+    """Upright ribs with pale spines."""
+    _, columns = coordinates(size)
+    wave = 0.5 + 0.5 * np.cos(2 * np.pi * columns * 12)
+    spines = (rng.random((size, size)) < 0.05) * (wave > 0.8)
+    return grey(0.5 + 0.35 * wave + 0.25 * spines)
 
 
 def asphalt(rng: np.random.Generator, size: int) -> Picture:
@@ -109,11 +136,11 @@ def grass(rng: np.random.Generator, size: int) -> Picture:
     """Blades: short bright strokes over a dark base."""
     import cv2
 
-    picture = np.full((size, size, 3), (0.3, 0.33, 0.17), np.float32)
+    picture = np.full((size, size, 3), (0.3, 0.32, 0.2), np.float32)
     count, reach = 26 * size, 0.035 * size
     at = rng.uniform(0, size, (count, 2))
     tip = at + rng.normal(0.0, reach, (count, 2))
-    colours = coloured(rng.random(count)[:, None], (0.32, 0.37, 0.18), (0.58, 0.59, 0.36))[:, 0]
+    colours = coloured(rng.random(count)[:, None], (0.32, 0.35, 0.2), (0.58, 0.57, 0.4))[:, 0]
     for a, b, colour in zip(at.astype(int), tip.astype(int), colours.tolist(), strict=True):
         for shift in {(0, 0), *(_wraps(b, size))}:
             move = np.array(shift)

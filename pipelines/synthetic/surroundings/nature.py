@@ -32,9 +32,10 @@ def make_nature(rng: np.random.Generator, kind: str, plot: Plot, yaw: Number) ->
     _plant(rng, kind, plot)
     if kind == "garden":
         plot.shapes += _fence(rng, plot, yaw)
-    flat = clearing.reach_m + 2.0
-    plot.shapes.append(make_ground(rng, material, tint, plot.circles, relief, flat))
-    if kind == "park" and rng.random() < 0.7:
+    flat, has_path = clearing.reach_m + 2.0, kind == "park" and rng.random() < 0.7
+    way = yaw if has_path else None
+    plot.shapes.append(make_ground(rng, material, tint, plot.circles, relief, flat, way))
+    if has_path:
         plot.shapes.append(_path(rng, yaw))
     if kind == "beach":
         away = max(clearing.reach_m + 4.0, float(rng.uniform(10.0, 18.0)))
@@ -66,15 +67,21 @@ def _plant(rng: np.random.Generator, kind: str, plot: Plot) -> None:
         case "beach":
             stock = [(plants.rock(rng, sandy), 1.0) for _ in range(2)]
             stock += [(made.parasol(rng), 1.3) for _ in range(3)]
+            stock += [(made.towel(rng), 1.0) for _ in range(2)] + [(made.beach_hut(rng), 1.8)]
+            marram = np.array([0.5, 0.5, 0.3])
+            stock += [(plants.tuft(rng, marram), 0.4) for _ in range(4)]
         case "desert":
             stock = [(plants.rock(rng, sandy), 1.0) for _ in range(4)]
+            stock += [(plants.cactus(rng), 0.8) for _ in range(2)]
+            stock += [(plants.tuft(rng, np.array([0.5, 0.42, 0.26])), 0.4) for _ in range(3)]
             stock.append((plants.bush(rng, np.array([0.36, 0.32, 0.2])), 0.9))
         case _:
             stock = [(plants.conifer(rng, True), 1.3) for _ in range(4)]
             stock.append((plants.rock(rng, np.full(3, 0.5)), 1.0))
-    count = {"park": 34, "garden": 26, "beach": 16, "desert": 18, "snow field": 30}[kind]
+            stock.append((plants.tuft(rng, np.array([0.55, 0.5, 0.4])), 0.4))
+    count = {"park": 34, "garden": 26, "beach": 34, "desert": 34, "snow field": 34}[kind]
     reach = plot.clearing.reach_m
-    most = {"garden": reach + 9.0, "beach": reach + 3.0}.get(kind, 42.0)
+    most = {"garden": reach + 9.0, "beach": reach + 14.0}.get(kind, 42.0)
     for _ in range(count):
         thing, radius = stock[int(rng.integers(len(stock)))]
         angle = rng.uniform(0, 2 * np.pi)
@@ -117,17 +124,16 @@ def _fence(rng: np.random.Generator, plot: Plot, yaw: Number) -> Shapes:
 
 
 def _path(rng: np.random.Generator, yaw: Number) -> Shape:
-    """A gravel path that winds by."""
-    z = np.linspace(-34.0, 34.0, 50)
-    x = rng.uniform(-2.0, 2.0) + 1.5 * np.sin(z / rng.uniform(5.0, 9.0) + rng.uniform(0, 6))
-    wide = float(rng.uniform(0.8, 1.5))
-    edges = np.stack([x - wide, x + wide], axis=1)
-    fade = np.where(abs(z) > 17.0, 0.03, 0.008)  # hills begin beyond: it must not sink into them
-    points = np.stack([edges, np.repeat(fade[:, None], 2, 1), np.repeat(z[::1, None], 2, 1)], -1)[
-        ::-1
-    ]
+    """A gravel path that winds through the flat ground left for it."""
+    z = np.linspace(45.0, -45.0, 61)
+    bend = 1.2 * np.sin(z / rng.uniform(5.0, 9.0) + rng.uniform(0, 6))
+    x, wide = rng.uniform(-2.0, 2.0) + bend * (1.0 + abs(z) / 30.0), float(rng.uniform(0.8, 1.5))
+    edges = x[:, None] + wide * np.array([-1.0, -0.93, 0.93, 1.0])
+    points = np.stack([edges, *np.broadcast_arrays(0.008 + abs(z[:, None]) / 900.0, 0 * edges)], -1)
+    points[..., 2] = z[:, None]
     tint = pick(rng, np.array([[0.8, 0.7, 0.55], [0.6, 0.56, 0.5]]))
-    sheet = grid("gravel", points, points[..., [0, 2]], tint)
+    worn = np.array([0.6, 1.0, 1.0, 0.6])[:, None]  # grass grows in from both sides
+    sheet = grid("gravel", points, points[..., [0, 2]], tint * worn * np.ones((61, 4, 1)))
     return placed((sheet,), (0.0, 0.0, 0.0), yaw)[0]
 
 

@@ -26,7 +26,7 @@ def foliage(
     b /= np.linalg.norm(b, axis=1, keepdims=True)
     size = 0.5 * leaf_m * rng.uniform(0.8, 1.3, (count, 1))
     corners = np.stack([-a - b, a - b, a + b, -a + b], axis=1) * size[:, None]
-    depth = np.clip(0.6 + 0.55 * out[:, 1:2], 0.35, 1.1) * rng.uniform(0.8, 1.15, (count, 1))
+    depth = np.clip(0.72 + 0.42 * out[:, 1:2], 0.5, 1.1) * rng.uniform(0.8, 1.15, (count, 1))
     colour = np.asarray(tint) * depth * (1 + rng.uniform(-0.08, 0.08, (count, 3)))
     normal = out + np.array([0.0, 0.35, 0.0])
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
@@ -47,39 +47,130 @@ def green(rng: np.random.Generator) -> np.ndarray:
 
 
 def tree(rng: np.random.Generator, season: np.ndarray | None = None) -> Shapes:
-    """A broad-leaved tree of 4 to 9 m."""
-    height, lean = float(rng.uniform(4.0, 9.0)), rng.normal(0.0, 0.25, 2)
-    t = np.linspace(0.0, 0.75, 6)[:, None]
-    path = (
-        t * np.array([[lean[0], height, lean[1]]])
-        + np.sin(3 * t) * 0.1 * rng.normal(size=(1, 3)) * t
-    )
-    trunk = tube("bark", path, 0.03 * height * (1.1 - t[:, 0]), (0.34, 0.28, 0.22), 7)
+    """A broad-leaved tree of 4 to 9 m: a trunk that forks into limbs, each with its own leaves."""
+    height, lean = float(rng.uniform(4.5, 9.0)), rng.normal(0.0, 0.25, 2)
+    t = np.linspace(0.0, 1.0, 6)[:, None]
+    fork = np.array([lean[0], 0.42 * height, lean[1]])
+    wood = np.array([0.34, 0.28, 0.22])
+    path = t * fork + np.sin(3 * t) * 0.1 * rng.normal(size=(1, 3)) * [1, 0, 1]
+    parts = [tube("bark", path, 0.028 * height * (1.15 - 0.45 * t[:, 0]), wood, 7)]
     tint = green(rng) if season is None else season * rng.uniform(0.85, 1.15)
-    top, spread = path[-1], 0.24 * height * rng.uniform(0.85, 1.25)
-    crowns = []
-    for _ in range(4):
-        away = rng.normal(0.0, 0.45, 3) * spread * np.array([1.0, 0.7, 1.0])
-        half = spread * rng.uniform(0.65, 0.95) * np.array([1.0, 0.85, 1.0])
-        crowns.append(foliage(rng, top + away, half, 46, 0.5 * spread, tint))
-    return (trunk, *crowns)
+    spread, turn = 0.27 * height * rng.uniform(0.85, 1.2), rng.uniform(0.0, 2 * np.pi)
+    for k in range(6):
+        around, out = turn + 2.4 * k, spread * (0.25 if k == 0 else rng.uniform(0.6, 1.0))
+        rise = 0.42 * height if k == 0 else rng.uniform(0.16, 0.36) * height
+        end = path[-1] + [out * np.sin(around), rise, out * np.cos(around)]
+        middle = 0.5 * (path[-1] + end) + [0.0, -0.05 * height, 0.0]
+        limb = np.stack([path[-1] - [0.0, 0.1, 0.0], middle, end])
+        parts.append(tube("bark", limb, 0.014 * height * np.array([1.2, 0.7, 0.3]), wood, 5))
+        half = spread * rng.uniform(0.5, 0.68) * np.array([1.0, 0.72, 1.0])
+        colour = tint * rng.uniform(0.88, 1.12, 3)
+        parts.append(foliage(rng, end, half, 34, 0.48 * spread, colour))
+    return tuple(parts)
 
 
 def conifer(rng: np.random.Generator, snowy: bool = False) -> Shapes:
-    """A spruce: tiers of drooping branches."""
-    height = float(rng.uniform(4.0, 10.0))
-    tint = np.array([0.16, 0.25, 0.12]) * rng.uniform(0.8, 1.2)
-    tint = 0.5 * tint + 0.35 if snowy else tint
-    tiers = []
-    for t in np.linspace(0.12, 0.95, 9):
-        half = np.array([1.0, 0.35, 1.0]) * (0.24 * height * (1.02 - t) + 0.08)
-        tiers.append(
-            foliage(rng, np.array([0, height * t, 0]), half, 30, 0.9 * half[0], tint, "needles")
-        )
-    trunk = lathe(
-        "bark", [(0.022 * height, 0.0), (0.01, 0.9 * height)], tint=(0.3, 0.24, 0.19), sides=7
+    """A spruce: whorls of drooping boughs about a dark heart, with snow on the boughs at times."""
+    height = float(rng.uniform(3.5, 10.0))
+    needle = np.array([0.2, 0.3, 0.15]) * rng.uniform(0.8, 1.2) * rng.uniform(0.92, 1.08, 3)
+    widest = height * rng.uniform(0.19, 0.26)
+    low = rng.uniform(0.05, 0.14)
+    level = np.linspace(low, 0.97, round(7 + 0.9 * height))
+    reach = widest * (1.0 - level) ** 0.85 / (1.0 - low) ** 0.85 + 0.1
+    count = np.clip((reach * 11.0).astype(int), 5, 11)
+    height_m, out_m = np.repeat(level * height, count), np.repeat(reach, count)
+    out_m = out_m * rng.uniform(0.8, 1.12, len(out_m))
+    height_m = height_m + rng.normal(0.0, 0.012 * height, len(out_m))
+    angle = 2.4 * np.arange(len(out_m)) + rng.normal(0.0, 0.2, len(out_m))
+    heart = 0.45 * reach[0]
+    dark = [(0.0, low * height), (heart, low * height), (0.02, 0.93 * height)]
+    trunk = [(0.022 * height, 0.0), (0.016 * height, low * height + 0.2)]
+    return (
+        lathe("bark", trunk, tint=(0.3, 0.24, 0.19), sides=7),
+        lathe("bark", dark, tint=0.28 * needle, sides=8),
+        _boughs(rng, height_m, out_m, angle, needle, snowy),
     )
-    return (trunk, *tiers)
+
+
+def _boughs(
+    rng: np.random.Generator,
+    height_m: np.ndarray,
+    out_m: np.ndarray,
+    angle: np.ndarray,
+    needle: np.ndarray,
+    snowy: bool,
+) -> Shape:
+    """Boughs from the trunk outwards and down, each a sheet with a ridge along its middle."""
+    count = len(out_m)
+    away = np.stack([np.sin(angle), 0 * angle, np.cos(angle)], 1)
+    side = np.stack([np.cos(angle), 0 * angle, -np.sin(angle)], 1)
+    up = np.array([0.0, 1.0, 0.0])
+    droop = out_m * rng.uniform(0.3, 0.6, count)
+    wide = 0.42 * out_m + 0.08
+    root = height_m[:, None] * up
+    tip = root + out_m[:, None] * away - droop[:, None] * up
+    across = np.array([-1.0, 0.0, 1.0])[None, :, None]
+    sag = np.array([0.35, 0.0, 0.35])[None, :, None] * wide[:, None, None] * up
+    flank = across * (wide[:, None] * side)[:, None]
+    rows = [root[:, None] + 0.5 * (flank - sag), tip[:, None] + flank - sag]
+    normal = 0.55 * away[:, None] + 0.75 * up + 0.35 * across * side[:, None]
+    normal = normal / np.linalg.norm(normal, axis=-1, keepdims=True)
+    shade = np.stack([np.full((count, 3), 0.4), np.full((count, 3), 1.0)], 1)[..., None]
+    shade = shade * rng.uniform(0.75, 1.2, (count, 1, 1, 1))
+    tint = shade * needle
+    if snowy:
+        load = rng.uniform(0.1, 0.85, (count, 1, 1)) * np.array([[[0.8], [0.9]]])
+        load = (load * np.array([0.45, 1.0, 0.45]))[..., None]
+        tint = tint + (np.array([0.95, 0.98, 1.05]) - tint) * load
+    first = 6 * np.arange(count)[:, None]
+    corners = ((0, 1, 4), (0, 4, 3), (1, 2, 5), (1, 5, 4))
+    return Shape(
+        material="needles",
+        vertices=np.stack(rows, 1).reshape(-1, 3),
+        normals=np.repeat(normal[:, None], 2, 1).reshape(-1, 3),
+        uv=np.tile([[0, 1], [0.5, 1], [1, 1], [0, 0], [0.5, 0], [1, 0]], (count, 1)) * 0.98 + 0.01,
+        faces=np.concatenate([first + np.array(corner) for corner in corners]),
+        tint=tint.reshape(-1, 3),
+    )
+
+
+def cactus(rng: np.random.Generator) -> Shapes:
+    """A saguaro with up to three arms."""
+    height, tint = float(rng.uniform(1.8, 4.5)), np.array([0.3, 0.38, 0.22])
+    tint = tint * rng.uniform(0.8, 1.15)
+    thick = 0.05 * height + 0.06
+    dome = np.array([1.0, 1.05, 1.0, 0.85, 0.5, 0.05])
+    stem = np.array([0.0, 0.5, 0.86, 0.95, 0.99, 1.0]) * height
+    parts = [lathe("ribs", [(thick * r, y) for r, y in zip(dome, stem, strict=True)], tint=tint)]
+    for k in range(int(rng.integers(4))):
+        a, low = 2.1 * k + rng.uniform(0.0, 0.6), height * rng.uniform(0.3, 0.55)
+        out = thick * np.array([0.6, 2.2, 2.7, 2.75, 2.75, 2.75])
+        rise = np.array([0.0, 0.03, 0.1, 0.2, 0.3, 0.33]) * height * rng.uniform(0.7, 1.2)
+        path = np.stack([out * np.sin(a), low + rise, out * np.cos(a)], 1)
+        parts.append(tube("ribs", path, 0.62 * thick * dome, tint, 9))
+    return tuple(parts)
+
+
+def tuft(rng: np.random.Generator, tint: np.ndarray) -> Shapes:
+    """High grass that grows in a clump."""
+    count = 14
+    angle, high = rng.uniform(0, 2 * np.pi, count), rng.uniform(0.35, 0.75, count)
+    root = rng.normal(0.0, 0.12, (count, 3)) * [1, 0, 1]
+    lean = np.stack([np.sin(angle), 0 * angle, np.cos(angle)], 1) * (0.5 * high)[:, None]
+    side = np.stack([np.cos(angle), 0 * angle, -np.sin(angle)], 1) * 0.12
+    top = root + lean + high[:, None] * [0, 1, 0]
+    colour = tint * rng.uniform(0.75, 1.2, (count, 1))
+    first = 4 * np.arange(count)[:, None]
+    return (
+        Shape(
+            material="blades",
+            vertices=np.stack([root - side, root + side, top + side, top - side], 1).reshape(-1, 3),
+            normals=np.tile([0.0, 1.0, 0.0], (4 * count, 1)),
+            uv=np.tile([[0.02, 0.98], [0.98, 0.98], [0.98, 0.02], [0.02, 0.02]], (count, 1)),
+            faces=np.concatenate([first + np.array(corner) for corner in ((0, 1, 2), (0, 2, 3))]),
+            tint=np.repeat(colour, 4, axis=0) * np.tile([[0.5], [0.5], [1.0], [1.0]], (count, 1)),
+        ),
+    )
 
 
 def bush(rng: np.random.Generator, tint: np.ndarray | None = None) -> Shapes:

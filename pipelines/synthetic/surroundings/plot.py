@@ -48,6 +48,7 @@ def make_ground(
     circles: Sequence[tuple[np.ndarray, float]],
     relief_m: Number = 0.0,
     flat_m: Number = 0.0,
+    way_deg: Number | None = None,
 ) -> Shape:
     """Ground to the horizon: fine near the people, coarse far away, shaded below what stands on it.
 
@@ -58,6 +59,7 @@ def make_ground(
         circles: Things that stand on it: (x, z) and radius.
         relief_m: Height of its hills.
         flat_m: Distance from the origin up to which there are none.
+        way_deg: Direction of a way through the origin that no hill blocks.
     """
     steps = np.sinh(np.linspace(-1.0, 1.0, 53) * 4.2) / np.sinh(4.2) * EDGE_M
     x, z = np.meshgrid(steps, steps[::-1])
@@ -72,7 +74,11 @@ def make_ground(
     distance = np.hypot(x, z)
     hills = (at(wide, 90.0) - 0.35) * relief_m
     rise = np.clip((distance - flat_m - 1.0) / 18.0, 0.0, 1.0) ** 2
-    height = np.where(rise > 0, rise * np.maximum(hills, -0.3 * relief_m), 0.0)
+    if way_deg is not None:
+        a = np.radians(way_deg)
+        beside = abs(x * np.cos(a) - z * np.sin(a)) - 5.0 - 0.12 * distance
+        rise = rise * np.clip(beside / 8.0, 0.0, 1.0)
+    height = rise * np.maximum(hills, 0.0)  # no hollows: what stands there would hover
     shade = 0.86 + 0.28 * at(noise, 40.0)
     for place, radius in circles:
         gap = np.hypot(x - place[0], z - place[1]) - 0.5 * radius

@@ -117,7 +117,7 @@ ROOMS: dict[str, RoomStyle] = {
     "office": RoomStyle(
         beyond=(1.2, 3.5),
         height=(2.6, 3.2),
-        floors=("cloth", "mottled", "planks"),
+        floors=("carpet", "carpet", "planks", "cloth"),
         walls=("plaster", "plaster", "bricks"),
         num_items=12,
         has_panels=True,
@@ -136,7 +136,7 @@ ROOMS: dict[str, RoomStyle] = {
     "corridor": RoomStyle(
         beyond=(0.25, 0.8),
         height=(2.4, 3.0),
-        floors=("tiles", "mottled", "cloth"),
+        floors=("tiles", "screed", "carpet"),
         walls=("plaster", "plaster", "mottled"),
         num_items=3,
         has_panels=True,
@@ -145,7 +145,7 @@ ROOMS: dict[str, RoomStyle] = {
     "loft": RoomStyle(
         beyond=(2.0, 4.5),
         height=(3.4, 4.6),
-        floors=("mottled", "planks"),
+        floors=("screed", "planks", "planks"),
         walls=("bricks", "mottled"),
         num_items=10,
         sill=(0.5, 0.9),
@@ -183,6 +183,7 @@ def make_room(rng: np.random.Generator, kind: str, clearing: Clearing) -> Interi
     main = int(rng.integers(4))
     shell: list[Shape] = []
     things: list[Shape] = []
+    doorways: list[np.ndarray] = []
     for k, side in enumerate(walls):
         has_window = k == main or rng.random() < 0.25
         has_window = has_window and kind != "corridor"
@@ -192,8 +193,10 @@ def make_room(rng: np.random.Generator, kind: str, clearing: Clearing) -> Interi
         shell += skirting(side, pick(rng, PAINTS[:2]) if k == 0 else PAINTS[0])
         for window in windows:
             things += window_frame(rng, side, window, style.sill[0] < 1.2)
-        things += dress_wall(rng, side, height, windows, kind)
-    footprints, placed_things = _furnish(rng, style, walls, clearing, R)
+        fixed, before_doors = dress_wall(rng, side, height, windows, kind)
+        things += fixed
+        doorways += before_doors
+    footprints, placed_things = _furnish(rng, style, walls, clearing, R, doorways)
     things += placed_things
     things += rug(rng, kind, clearing)
     floor_tint = draw_floor_tint(rng, kind)
@@ -242,12 +245,14 @@ def _furnish(
     walls: Sequence[Side],
     clearing: Clearing,
     R: np.ndarray,
+    doorways: Sequence[np.ndarray],
 ) -> tuple[list[tuple[np.ndarray, np.ndarray, float]], Shapes]:
     """Things along the walls that stand in nobody's way; footprints are (x, z), half size, yaw."""
     footprints: list[tuple[np.ndarray, np.ndarray, float]] = []
-    circles: list[tuple[np.ndarray, float]] = []
+    circles: list[tuple[np.ndarray, float]] = [(door[[0, 2]], 0.5) for door in doorways]
     parts: list[Shape] = []
-    for _ in range(style.num_items):
+    around = sum(side.length for side in walls)
+    for _ in range(round(style.num_items * max(1.0, around / 22.0))):  # large rooms hold more
         thing = style.items[int(rng.integers(len(style.items)))](rng)
         vertices = np.concatenate([s.vertices for s in thing])
         low, high = vertices.min(0), vertices.max(0)

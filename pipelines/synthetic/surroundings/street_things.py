@@ -1,10 +1,12 @@
 """What stands on streets and beaches. Its back is at -z, its front at +z."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from pipelines.synthetic.surroundings import plants
 from pipelines.synthetic.surroundings.palette import CLOTH, METAL, WOOD, pick
-from pipelines.synthetic.surroundings.shape import Shapes, box, grid, lathe, tube
+from pipelines.synthetic.surroundings.shape import Shapes, box, grid, lathe, panel, tube
 
 
 def bench(rng: np.random.Generator) -> Shapes:
@@ -52,17 +54,66 @@ def planter(rng: np.random.Generator) -> Shapes:
 
 
 def parasol(rng: np.random.Generator) -> Shapes:
-    """A sunshade and a lounger."""
-    angle = np.linspace(0.0, 2.0 * np.pi, 17)
-    colours = np.stack([pick(rng, CLOTH * 1.4), np.full(3, 0.9)])
-    radius, height = np.array([1.3, 1.25, 0.0])[:, None], np.array([1.95, 2.05, 2.45])[:, None]
-    points = np.stack(
-        np.broadcast_arrays(radius * np.sin(angle), height, radius * np.cos(angle)), -1
-    )
-    tint = np.broadcast_to(colours[np.arange(17) // 2 % 2][None], points.shape)
-    canopy = grid("cloth", points, points[..., [0, 2]], tint)
+    """A sunshade of two colours and a lounger."""
+    colours = pick(rng, CLOTH * 1.4), np.full(3, rng.uniform(0.7, 0.95))
+    radius = np.array([1.32, 1.3, 0.7, 0.0])[:, None]
+    height = np.array([1.86, 2.02, 2.33, 2.45])[:, None]
+    canopy = []
+    for gore in range(8):
+        angle = np.radians(45.0 * gore + np.array([0.0, 22.5, 45.0]))[None]
+        flat = 1.0 - 0.04 * np.array([[0.0, 1.0, 0.0]])  # cloth hangs in between the ribs
+        points = [radius * flat * np.sin(angle), height * (1.0 + 0.0 * angle)]
+        points = np.stack([*points, radius * flat * np.cos(angle)], -1)
+        canopy.append(grid("cloth", points, points[..., [0, 2]], colours[gore % 2]))
     pole = tube(
-        "lacquer", np.array([[0, 0, 0], [0, 1.2, 0], [0, 2.4, 0.0]]), 0.025, (0.8, 0.8, 0.8), 6
+        "lacquer", np.array([[0, 0, 0], [0, 1.2, 0], [0, 2.5, 0.0]]), 0.025, (0.8, 0.8, 0.8), 6
     )
-    lounger = box("cloth", (0.9, 0.25, 0.2), (0.6, 0.1, 1.7), colours[0])
-    return (canopy, pole, *lounger)
+    bed = box("cloth", (0.95, 0.3, 0.35), (0.6, 0.07, 1.3), colours[0])
+    back = box("cloth", (0.0, 0.0, 0.0), (0.6, 0.07, 0.7), colours[0])
+    c, s = np.cos(np.radians(38.0)), np.sin(np.radians(38.0))
+    R = np.array([[1.0, 0.0, 0.0], [0.0, c, s], [0.0, -s, c]])
+    raised = [
+        replace(p, vertices=p.vertices @ R.T + [0.95, 0.5, -0.55], normals=p.normals @ R.T)
+        for p in back
+    ]
+    feet = [
+        side
+        for x in (0.72, 1.18)
+        for z in (-0.2, 0.9)
+        for side in box("lacquer", (x, 0.14, z), (0.04, 0.28, 0.04), (0.8, 0.8, 0.8))
+    ]
+    return (*canopy, pole, *bed, *raised, *feet)
+
+
+def towel(rng: np.random.Generator) -> Shapes:
+    """A striped towel on the sand, and a bag at times."""
+    colours = pick(rng, CLOTH * 1.6), np.full(3, 0.9)
+    stripes = [
+        panel("cloth", (-0.4, 0.012, z + 0.3), (0.8, 0, 0), (0, 0, -0.3), colours[k % 2])
+        for k, z in enumerate(np.arange(-0.9, 0.9, 0.3))
+    ]
+    bag = box("cloth", (0.65, 0.15, -0.5), (0.2, 0.3, 0.36), pick(rng, CLOTH))
+    return (*stripes, *(bag if rng.random() < 0.6 else ()))
+
+
+def beach_hut(rng: np.random.Generator) -> Shapes:
+    """A painted wooden cabin with a gable roof; its door looks towards +z."""
+    tint, white = pick(rng, CLOTH * 1.5), np.full(3, 0.92)
+    wide, deep, eaves, ridge = 1.9, 2.2, 2.0, 2.9
+    x, z = wide / 2, deep / 2
+    walls = box("planks", (0, eaves / 2, 0), (wide, eaves, deep), tint)
+    gables = []
+    for sign in (1.0, -1.0):
+        corners = [[-sign * x, eaves, sign * z], [sign * x, eaves, sign * z]]
+        points = np.array([corners, [[0, ridge, sign * z], [0, ridge, sign * z]]])
+        gables.append(grid("planks", points, points[..., [0, 1]], tint))
+    over, rise = 0.15, (ridge - eaves) / x
+    slope = np.array([x + over, (x + over) * rise, 0.0])
+    length = np.array([0.0, 0.0, deep + 2 * over])
+    low = ridge - (x + over) * rise + 0.03
+    roof = [
+        panel("planks", (x + over, low, z + over), -length, slope * [-1, 1, 1], white * 0.5),
+        panel("planks", (-x - over, low, -z - over), length, slope, white * 0.5),
+    ]
+    door = panel("door", (-0.42, 0.05, z + 0.01), (0.84, 0, 0), (0, 1.8, 0), white, stretch=True)
+    return (*walls, *gables, *roof, door)

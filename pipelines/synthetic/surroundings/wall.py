@@ -157,10 +157,11 @@ def skirting(side: Side, tint: np.ndarray) -> Shapes:
 
 def dress_wall(
     rng: np.random.Generator, side: Side, height: Number, windows: Sequence[Opening], kind: str
-) -> Shapes:
-    """A door, pictures, sockets; nothing over a window."""
+) -> tuple[Shapes, list[Float[np.ndarray, "3"]]]:
+    """Doors and pictures, never over a window, and the places before the doors."""
     taken = [(w[0] - 0.4, w[1] + 0.4) for w in windows]
     parts: list[Shape] = []
+    doorways: list[np.ndarray] = []
 
     def free(at: float, half: float) -> bool:
         inside = half < at < side.length - half
@@ -172,6 +173,7 @@ def dress_wall(
         at = float(rng.uniform(0.7, max(side.length - 0.7, 0.8)))
         if free(at, 0.6):
             taken.append((at - 0.6, at + 0.6))
+            doorways.append(side.at(at, 0.5))
             parts += _box_on(side, "lacquer", at, 1.05, 1.04, 2.1, 0.03, 0.9 * wood)
             parts.append(
                 panel(
@@ -183,7 +185,7 @@ def dress_wall(
                     stretch=True,
                 )
             )
-    most = 0 if kind in ("gym", "kitchen") else 3
+    most = 0 if kind in ("gym", "kitchen") else 2 + int(side.length / 3.0)
     for _ in range(int(rng.integers(most + 1))):
         wide, high = rng.uniform(0.4, 1.1), rng.uniform(0.4, 0.8)
         at, middle = float(rng.uniform(0.6, max(side.length - 0.6, 0.7))), min(1.62, height - 0.8)
@@ -196,7 +198,7 @@ def dress_wall(
             )
             quarter = np.array([0.25, 1.0])
             parts.append(replace(sheet, uv=sheet.uv * quarter + [0.25 * rng.integers(4), 0.0]))
-    return tuple(parts)
+    return tuple(parts), doorways
 
 
 def _box_on(
