@@ -23,7 +23,7 @@ from pipelines.pack import PackSettings, pack
 from pipelines.reel import make_reel
 from pipelines.report import rendered_sheet
 from pipelines.statistics_page import make_statistics
-from pipelines.synthetic.produce import render_clips
+from pipelines.synthetic.produce import render_clips, scene_items
 from pipelines.synthetic.render import CODE_VERSION
 from pipelines.synthetic.scene import sample_scene
 from storage_schemas import shards
@@ -70,7 +70,9 @@ def synthetic_clips(
         metadata=show_accounts([account])
         | ({} if sheet is None else {"sheet": show_picture("clips", sheet)})
         | (_show_corpus(workspace.store, clips, context.partition_keys[0]) if clips else {}),
-        data_version=results_version(workspace.store, "render", clip_ids),
+        data_version=results_version(
+            workspace.store, "render", [item.key for item in scene_items(seeds, settings)]
+        ),
         check_results=[check_accounts([account])],
     )
 

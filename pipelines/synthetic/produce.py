@@ -2,16 +2,19 @@
 
 `render_clips` writes the members of each clip under `clips/`, where the other stages and `pack`
 find them. `render_shards` writes each clip once, into its shard, for corpora that are packed as
-they are rendered. Both stop anywhere and go on, clip by clip, to the same bytes.
+they are rendered. Both draw their scenes where they render them, stop anywhere and go on, clip by
+clip, to the same bytes.
 """
 
 import dataclasses
+import hashlib
 import json
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +27,9 @@ from pipelines.run import (
     StageStopped,
     last_line,
     run_stage,
+    sha256_file,
     try_again,
 )
-from pipelines.synthetic.asset import Asset
 from pipelines.synthetic.camera_path import OutOfFrame
 from pipelines.synthetic.growing_shard import (
     ClipOutcome,
@@ -85,6 +88,16 @@ def draw_scenes(seed: int, settings: SceneSettings, how: RenderSettings) -> list
         raise
 
 
+def check_settings(seeds: Sequence[int], settings: SceneSettings, how: RenderSettings) -> None:
+    """Draw one scene, so that settings which fit no seed are told before any work.
+
+    Raises:
+        ValueError: If the settings ask for what there is not.
+    """
+    with suppress(Rejected):  # one seed's bad luck: counted when its turn comes
+        draw_scenes(seeds[0], settings, how)
+
+
 def render(spec: SceneSpec, how: RenderSettings) -> dict[str, bytes]:
     """Members of a clip.
 
@@ -106,11 +119,12 @@ def _reject_bad_file(error: ValueError, names: Sequence[str]) -> None:
         raise Rejected("bad_file", str(error)) from error
 
 
-def render_scene(item: Item, store: Store, *, how: RenderSettings) -> Iterator[tuple[str, bytes]]:
+def render_scene(
+    item: Item, store: Store, *, settings: SceneSettings, how: RenderSettings
+) -> Iterator[tuple[str, bytes]]:
     """Members of one scene under `clips/<id>/`; the clip record comes last."""
-    spec: SceneSpec | Rejected = item.value
-    if isinstance(spec, Rejected):
-        raise spec
+    seed, view = item.value
+    spec = _views(seed, settings, how)[view]
     members = render(spec, how)
     for name in sorted(members, reverse=True):
         yield f"clips/{spec.clip_id}/{name}", members[name]
@@ -125,33 +139,42 @@ def render_clips(
 ) -> Accounting:
     """Render the clips of every seed; clips that are there already are not rendered again.
 
-    All scenes are drawn first, here, to know their ids; for very many, `render_shards` draws them
-    where it renders them.
-
     Raises:
         ValueError: If the settings name a folder that holds nothing usable.
     """
     how = how or RenderSettings()
-    items = [item for seed in seeds for item in _scene_items(seed, settings, how)]
-    work = partial(render_scene, how=how)
+    check_settings(seeds, settings, how)
+    work = partial(render_scene, settings=settings, how=how)
     stage = Stage(name=CLIPS, version=CODE_VERSION, parameters=how.parameters, work=work)
-    return run_stage(stage, items, store, workers=workers)
+    return run_stage(stage, scene_items(seeds, settings, how), store, workers=workers)
 
 
-def _scene_items(seed: int, settings: SceneSettings, how: RenderSettings) -> list[Item]:
-    try:
-        scenes = draw_scenes(seed, settings, how)
-    except Rejected as rejected:
-        return [Item(key=_seed_name(seed), content=str(rejected), value=rejected)]
+def scene_items(
+    seeds: Sequence[int], settings: SceneSettings, how: RenderSettings | None = None
+) -> list[Item]:
+    """One item per seed and view; its scene, and so the clip's id, is drawn where it is rendered.
+
+    Raises:
+        ValueError: If a folder of the settings is none.
+    """
+    how = how or RenderSettings()
+    drawn_from = _fingerprint(settings)
     return [
-        Item(key=spec.clip_id, content=f"{spec.sha256} {spec.licence}", value=spec)
-        for spec in scenes
+        Item(key=f"{name}-{drawn_from[:12]}", content=f"{drawn_from} {name}", value=(seed, view))
+        for seed in seeds
+        for view, name in enumerate(_view_names(seed, how))
     ]
 
 
-def _seed_name(seed: int) -> str:
-    """Stands for the clips of a seed that no scene could be drawn from."""
-    return f"seed-{seed}"
+def _view_names(seed: int, how: RenderSettings) -> list[str]:
+    """Stand for the clips of a seed while their ids are not known."""
+    return [f"seed-{seed}" if how.views == 1 else f"seed-{seed}-view-{v}" for v in range(how.views)]
+
+
+@lru_cache(maxsize=1)
+def _views(seed: int, settings: SceneSettings, how: RenderSettings) -> list[SceneSpec]:
+    """The views of a performance follow each other: it is drawn once for all."""
+    return draw_scenes(seed, settings, how)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -209,6 +232,7 @@ def render_shards(
     """
     how = how or RenderSettings()
     check_name(name)
+    check_settings(seeds, settings, how)
     stage = Stage(
         name=SHARDS,
         version=CODE_VERSION,
@@ -252,19 +276,21 @@ def _plan(
 
 
 def _fingerprint(settings: SceneSettings) -> str:
-    """What scenes are drawn from; folders count by the names and sizes of their files.
+    """Hash of what scenes are drawn from; files and folders count by content, not by place.
 
-    Drawing 100,000 scenes only to know their ids would take longer than to look at a folder.
+    To read a folder takes less than to draw 100,000 scenes only to know which files they name.
     """
     content = {}
     for name, value in asdict(settings).items():
-        if isinstance(value, Path) and value.is_file():
-            value = Asset.of(value).sha256
-        elif isinstance(value, Path):
-            files = sorted(path for path in value.rglob("*") if path.is_file())
-            value = [(path.relative_to(value).as_posix(), path.stat().st_size) for path in files]
+        if isinstance(value, Path):
+            files = sorted(value.rglob("*")) if value.is_dir() else [value]
+            value = [
+                (path.relative_to(value).as_posix(), sha256_file(path))
+                for path in files
+                if path.is_file()
+            ]
         content[name] = value
-    return json.dumps(content, sort_keys=True)
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def read_shard_logs(store: Store, name: str | None = None) -> dict[str, list[ClipOutcome]]:
@@ -298,9 +324,9 @@ def render_shard(
             try:
                 specs += draw_scenes(seed, settings, how)
             except Rejected as rejected:
-                if _seed_name(seed) not in done:
-                    name, reason = _seed_name(seed), rejected.reason
-                    shard.leave_out(name, "filtered", reason, rejected.detail)
+                for name in _view_names(seed, how):
+                    if name not in done:
+                        shard.leave_out(name, "filtered", rejected.reason, rejected.detail)
         for spec in sorted(specs, key=lambda spec: spec.clip_id):
             if spec.clip_id not in done:
                 _add_clip(shard, spec, how, earlier.get(spec.clip_id))

@@ -1,12 +1,15 @@
 """Rendering a range of seeds stops and goes on without doing anything twice."""
 
+from dataclasses import replace
+
 import pytest
 
 import pipelines.synthetic.produce as produce
 from pipelines.pack import pack
 from pipelines.run import Rejected, StageStopped, read_results
+from pipelines.synthetic.camera_path import OutOfFrame
 from pipelines.synthetic.produce import RenderSettings, render_clips, render_shards
-from pipelines.synthetic.scene import SceneSettings, sample_scene
+from pipelines.synthetic.scene import SceneSettings, sample_scene, sample_views
 from storage_schemas.clip import ClipRecord
 from storage_schemas.dataset import publish, read_packed, verify
 from storage_schemas.shards import CLIP, read_shard
@@ -35,6 +38,96 @@ def test_a_clip_that_lost_a_member_is_made_again_to_the_same_bytes(tmp_path):
     store.delete(key)
     assert render_clips(store, [3], SETTINGS).reused == 0
     assert store.read(key) == before
+
+
+def test_scenes_are_drawn_where_they_are_rendered_and_not_at_all_when_they_stand(
+    tmp_path, monkeypatch
+):
+    steps = []
+    draw, make = produce.sample_views, produce.render_members
+
+    def sample_views(seed, *others):
+        steps.append(f"draw {seed}")
+        return draw(seed, *others)
+
+    def render_members(spec, **options):
+        steps.append(f"render {spec.seed}")
+        return make(spec, **options)
+
+    monkeypatch.setattr(produce, "sample_views", sample_views)
+    monkeypatch.setattr(produce, "render_members", render_members)
+    store = Store(tmp_path)
+    render_clips(store, [7, 8], SETTINGS)
+    checked = ["draw 7"]
+    assert steps == [*checked, "draw 7", "render 7", "draw 8", "render 8"]
+    steps.clear()
+    assert render_clips(store, [7, 8], SETTINGS).reused == 2
+    assert steps == checked
+    steps.clear()
+    assert render_clips(store, [7], SETTINGS, how=RenderSettings(views=3)).kept == 3
+    assert steps == ["draw 7", "draw 7", "render 7", "render 7", "render 7"]
+
+
+def test_clips_of_other_settings_stay_beside_each_other(tmp_path):
+    store, wider = Store(tmp_path), replace(SETTINGS, width=48)
+    for settings in (SETTINGS, wider, SETTINGS):
+        account = render_clips(store, [3], settings)
+    assert account.reused == 1
+    assert {key.split("/")[1] for key in store.list("clips/")} == {
+        sample_scene(3, settings).clip_id for settings in (SETTINGS, wider)
+    }
+
+
+def test_a_file_of_other_content_is_another_input(tmp_path, shared_data):
+    """Even with the same name and size, in clips and in shards."""
+    folder = tmp_path / "motion"
+    folder.mkdir()
+    (source,) = shared_data.glob("mocap/cmu_bvh/02_01.bvh")
+    motion = folder / "walk.bvh"
+    motion.write_bytes(source.read_bytes())
+    store = Store(tmp_path / "root")
+    settings = replace(SETTINGS, motion_kinds=("mocap",), mocap_folder=folder)
+    assert render_clips(store, [3], settings).reused == 0
+    assert render_shards(store, "set", [3], settings).reused == 0
+    (tmp_path / "motion").rename(tmp_path / "moved")
+    moved = replace(settings, mocap_folder=tmp_path / "moved")
+    assert render_clips(store, [3], moved).reused == 1
+    assert render_shards(store, "set", [3], moved).reused == 1
+    motion = tmp_path / "moved" / "walk.bvh"
+    data = motion.read_bytes()
+    digit = data.rindex(b"1")
+    motion.write_bytes(data[:digit] + b"2" + data[digit + 1 :])
+    assert render_clips(store, [3], moved).reused == 0
+    assert render_shards(store, "set", [3], moved).reused == 0
+
+
+def test_a_view_that_is_rejected_leaves_the_others(tmp_path, monkeypatch):
+    make = produce.render_members
+
+    def render_members(spec, **options):
+        if spec.clip_id == sample_views(0, SETTINGS, 2)[1].clip_id:
+            raise OutOfFrame("too far")
+        return make(spec, **options)
+
+    monkeypatch.setattr(produce, "render_members", render_members)
+    for account in (
+        render_clips(Store(tmp_path / "a"), [0], SETTINGS, how=RenderSettings(views=2)),
+        render_shards(Store(tmp_path / "b"), "s", [0], SETTINGS, how=RenderSettings(views=2)),
+    ):
+        assert (account.inputs, account.kept) == (2, 1)
+        assert account.filtered == {"out_of_frame": 1}
+
+
+def test_settings_that_fit_no_seed_are_told_before_any_work(tmp_path):
+    store = Store(tmp_path / "root")
+    settings = replace(SETTINGS, motion_kinds=("mocap",), mocap_folder=tmp_path)
+    for run in (
+        lambda: render_clips(store, range(9), settings),
+        lambda: render_shards(store, "set", range(9), settings),
+    ):
+        with pytest.raises(ValueError, match=r"holds no \.bvh or"):
+            run()
+    assert store.list() == []
 
 
 def test_straight_to_a_shard_gives_the_bytes_of_render_and_pack(tmp_path):
