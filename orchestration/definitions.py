@@ -16,6 +16,8 @@ defs = dg.Definitions(
     jobs=[footage_job],
     sensors=[new_footage, orphaned_ray_jobs],
     schedules=[nightly_dataset],
+    # Assets share pools or wait for one another, and a process per step costs the imports again.
+    executor=dg.in_process_executor,
     resources={
         "workspace": Workspace(
             root=ROOT,

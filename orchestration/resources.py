@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import dagster as dg
+from pydantic import Field
 
 from models.training.mirror import local_run
 from storage_schemas.store import Store
@@ -11,14 +12,17 @@ from storage_schemas.store import Store
 class Workspace(dg.ConfigurableResource):
     """The data root of this deployment."""
 
-    root: str
-    """A folder, or s3://bucket/prefix; credentials come from the environment alone."""
-    runs: str
-    """Folder of trainings, or s3://bucket/prefix."""
-    footage: str = ""
-    """Folder or s3 prefix that the sensor `new_footage` watches; empty for none."""
-    workers: int = 0
-    """Ray actors per data stage; 0 works in the run's own process."""
+    root: str = Field(
+        description="A folder, or s3://bucket/prefix; credentials come from the environment alone."
+    )
+    runs: str = Field(description="Folder of trainings, or s3://bucket/prefix.")
+    footage: str = Field(
+        default="",
+        description="Folder or s3 prefix that the sensor new_footage watches; empty for none.",
+    )
+    workers: int = Field(
+        default=0, description="Ray actors per data stage; 0 works in the run's own process."
+    )
 
     @property
     def store(self) -> Store:

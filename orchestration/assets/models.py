@@ -10,8 +10,8 @@ import numpy as np
 from pydantic import Field
 
 from models.dit.judge import evaluate_dit
-from models.generate import SampleSettings
 from models.published import PublishedData
+from models.shot import SampleSettings
 from models.train import resolve
 from models.trained import weights_digest
 from models.training.launch import launch
@@ -20,7 +20,7 @@ from models.training.mirror import local_run
 from models.vae.judge import evaluate_vae
 from orchestration.assets.data import dataset
 from orchestration.metadata import AGAIN, clear_failure, show_accounts, show_metrics, show_picture
-from orchestration.ray_jobs import RayJobs, forward
+from orchestration.ray_jobs import RAY_JOB, RayJobs, forward
 from orchestration.resources import Workspace
 from orchestration.steps import make_film, training_shards
 from pipelines.encode import encode_latents
@@ -65,7 +65,12 @@ def _train(
         arguments += ["--data", version.reference, "--root", version.root, "--out", place]
         arguments += ["--resume", "--workers", str(ray_jobs.workers)]
         arguments += ["--start", config.start] if config.start else []
-        metadata["ray_job"] = ray_jobs.run(arguments, context.run_id, _tell(context, place))
+        metadata["ray_job"] = ray_jobs.run(
+            arguments,
+            context.run_id,
+            _tell(context, place),
+            lambda job: context.instance.add_run_tags(context.run_id, {RAY_JOB: job}),
+        )
     else:
         start = None if config.start is None else local_run(config.start)
         launch(recipe, version, place, resume=True, start=start)
