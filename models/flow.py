@@ -101,4 +101,20 @@ def sample_heun(
     return x
 
 
-SAMPLERS = {"euler": sample_euler, "heun": sample_heun}
+def sample_unipc(
+    v: Velocity, noise: Float[Tensor, "*axes"], num_steps: int, shift: float = 1.0
+) -> Float[Tensor, "*axes"]:
+    """Follow v by diffusers' UniPC (arXiv 2302.04867): one evaluation per step, second order."""
+    from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
+
+    scheduler = UniPCMultistepScheduler(
+        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift
+    )
+    scheduler.set_timesteps(num_steps, device=noise.device)
+    x = noise[None]  # it wants a batch axis
+    for sigma, timestep in zip(scheduler.sigmas[:-1].tolist(), scheduler.timesteps, strict=True):
+        x = scheduler.step(-v(x[0], sigma)[None], timestep, x, return_dict=False)[0]
+    return x[0]
+
+
+SAMPLERS = {"euler": sample_euler, "heun": sample_heun, "unipc": sample_unipc}

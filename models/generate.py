@@ -1,20 +1,16 @@
 """Generation: a Shot (people, camera, pictures, settings) in, a video out.
 
-A Shot holds everything the picture depends on besides the weights, and goes to JSON and back
-without loss: the same JSON and weights give the same video.
+A shot longer than the clips the model was trained on is made window by window in latent space.
 """
 
-import base64
-import json
-import zlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, TypeVar
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from models.body.model import BodyModel
@@ -26,131 +22,30 @@ from models.dit.conditions import (
     View,
 )
 from models.dit.model import ISADiT
-from models.flow import SAMPLERS, Velocity
+from models.flow import SAMPLERS, Velocity, interpolate
+from models.shot import ALL, Shot
 from models.vae.model import VideoVAE
 from storage_schemas.body import BodyTracks
-from storage_schemas.camera import CameraTrack
-
-SHOT_VERSION = 1
-Record = TypeVar("Record", CameraTrack, BodyTracks)
-ALL = "all"
-"""Guidance name for every condition at once."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SampleSettings:
-    """How the flow is followed."""
-
-    seed: int = 0
-    num_steps: int = 30
-    guidance: dict[str, float] = field(default_factory=lambda: {ALL: 2.0})
-    """Strength per condition, or for `all` at once: v + sum of (strength - 1) (v - v without it).
-    1 is plain conditional sampling; each other entry costs one more evaluation per step."""
-    sampler: str = "euler"
-    time_shift: float = 1.0
-    tells_camera: bool = True
-    """Whether the camera enters as rays; bodies are projected by it in any case."""
-
-    def __post_init__(self) -> None:
-        if self.num_steps < 1:
-            raise ValueError(f"num_steps must be at least 1, got {self.num_steps}")
-        unknown = sorted(set(self.guidance) - {*CONDITION_NAMES, ALL})
-        if unknown:
-            raise ValueError(f"guidance must name {ALL} or {CONDITION_NAMES}, got {unknown}")
-        if self.sampler not in SAMPLERS:
-            raise ValueError(f"sampler must be one of {sorted(SAMPLERS)}, got {self.sampler!r}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shot:
-    """One video to generate."""
-
-    size_px: tuple[int, int]
-    """Height and width."""
-    camera: CameraTrack
-    """Its number of frames, 1 + 4k, is the length of the video."""
-    bodies: BodyTracks | None = None
-    reference_image: UInt8[np.ndarray, "h w 3"] | None = None
-    """Who is to be seen; RGB, of the size of the video."""
-    reference_bodies: BodyTracks | None = None
-    """The people of `bodies`, in the same order, as they stand in the reference: one frame."""
-    reference_camera: CameraTrack | None = None
-    """One frame."""
-    image_embedding: Float32[np.ndarray, "e"] | None = None
-    background: UInt8[np.ndarray, "t h w 3"] | None = None
-    """The scene without people; None lets the model invent it."""
-    settings: SampleSettings = field(default_factory=SampleSettings)
-    weights: dict[str, str] = field(default_factory=dict)
-    """Digests of the weights it was made with, for the record."""
-
-    def __post_init__(self) -> None:
-        frames = len(self.camera.K)
-        if frames % 4 != 1:
-            raise ValueError(
-                f"a shot must have 1 + 4k frames, got {frames}; cut the tracks to "
-                f"{frames - (frames - 1) % 4}"
-            )
-        _check("reference_image", self.reference_image, (*self.size_px, 3))
-        _check("background", self.background, (frames, *self.size_px, 3))
-        if self.bodies is not None:
-            _check("bodies.visible", self.bodies.visible, (len(self.bodies.person_id), frames))
-        if (self.reference_bodies is None) != (self.reference_camera is None):
-            raise ValueError("reference_bodies and reference_camera must be given together")
-        if self.reference_bodies is not None:
-            people = 0 if self.bodies is None else len(self.bodies.person_id)
-            _check("reference_bodies.visible", self.reference_bodies.visible, (people, 1))
-
-    def to_json(self) -> str:
-        """All of it, arrays compressed, so that `from_json` gives an equal shot."""
-        return json.dumps(
-            {
-                "version": SHOT_VERSION,
-                "size_px": list(self.size_px),
-                "settings": asdict(self.settings),
-                "weights": self.weights,
-                **{name: _pack(getattr(self, name)) for name in RECORDS},
-                **{name: _pack_array(getattr(self, name)) for name in ARRAYS},
-            },
-            indent=1,
-        )
-
-    @classmethod
-    def from_json(cls, text: str) -> "Shot":
-        """Read what `to_json` wrote.
-
-        Raises:
-            ValueError: If the version is unknown or a value is not what a shot allows.
-        """
-        values = json.loads(text)
-        if values.get("version") != SHOT_VERSION:
-            raise ValueError(f"shot version must be {SHOT_VERSION}, got {values.get('version')}")
-        height, width = values["size_px"]
-        camera = _unpack(values["camera"], CameraTrack)
-        if camera is None:
-            raise ValueError("a shot must have a camera, got null")
-        return cls(
-            size_px=(height, width),
-            settings=SampleSettings(**values["settings"]),
-            weights=values["weights"],
-            camera=camera,
-            bodies=_unpack(values["bodies"], BodyTracks),
-            reference_bodies=_unpack(values["reference_bodies"], BodyTracks),
-            reference_camera=_unpack(values["reference_camera"], CameraTrack),
-            reference_image=_unpack_array(values["reference_image"]),
-            image_embedding=_unpack_array(values["image_embedding"]),
-            background=_unpack_array(values["background"]),
-        )
-
-
-RECORDS = ("camera", "bodies", "reference_bodies", "reference_camera")
-ARRAYS = ("reference_image", "image_embedding", "background")
-
-
-@torch.no_grad()
 def generate(
     model: ISADiT, vae: VideoVAE, body: BodyModel, shot: Shot
 ) -> Float[Tensor, "1 3 t h w"]:
-    """Make the video of a shot.
+    """Make the video of a shot, in [0, 1]; see `generate_chunks`."""
+    return torch.cat([*generate_chunks(model, vae, body, shot)], dim=2)
+
+
+@torch.no_grad()
+def generate_chunks(
+    model: ISADiT, vae: VideoVAE, body: BodyModel, shot: Shot
+) -> Iterator[Float[Tensor, "1 3 _t h w"]]:
+    """Make the video of a shot latent by latent: frame 0, then four frames at a time.
+
+    A long shot is made in windows of the length the model was trained on. Each starts at a frame
+    that is already made, follows the flow with the latents it shares with the window before held
+    on their straight path, and adds new ones; the reference is the same for all. One pass of the
+    causal decoder runs over all latents, so nothing is decoded twice, there is no seam in time
+    besides what the model makes, and memory does not grow with the length.
 
     Args:
         model: Trained, with its `latent_std`; pass the averaged weights.
@@ -159,29 +54,78 @@ def generate(
         shot: What to make.
 
     Returns:
-        Video in [0, 1].
+        Parts of the video in [0, 1].
 
     Raises:
         ValueError: If the shot does not fit the model.
     """
-    frames, longest = len(shot.camera.K), model.config.max_frames
-    if frames > longest:
-        raise ValueError(
-            f"this model makes at most {longest} frames, got {frames}; make several shots, each "
-            "with the last frame of the one before as reference_image"
-        )
-    conditions = prepare(model, vae, body, shot)
-    factor = vae.config.space_factor
-    height, width = shot.size_px
-    shape = (1, model.config.latent_channels, 1 + (frames - 1) // 4, height // factor, -1)
-    shape = (*shape[:-1], width // factor)
-    generator = torch.Generator().manual_seed(shot.settings.seed)
-    noise = torch.randn(shape, generator=generator).to(model.latent_std.device)
-    settings = shot.settings
-    velocity = guided_velocity(model, conditions, settings.guidance)
-    latent = SAMPLERS[settings.sampler](velocity, noise, settings.num_steps, settings.time_shift)
-    video = vae.decode(latent * model.latent_std)
-    return ((video + 1) / 2).clamp(0, 1)
+    settings, std = shot.settings, model.latent_std
+    num_latents = 1 + (len(shot.camera.K) - 1) // 4
+    longest = 1 + (model.config.max_frames - 1) // 4
+    size = min(num_latents, longest)
+    if num_latents > size == 1:
+        raise ValueError(f"this model makes single pictures, got {len(shot.camera.K)} frames")
+    generator = torch.Generator().manual_seed(settings.seed)
+    made: deque[Tensor] = deque(maxlen=size)
+    ends: deque[Tensor] = deque(maxlen=size)
+    waiting: deque[Tensor] = deque()
+    decoded = vae.decode_chunks(_take(waiting))
+    for start, num_known in windows(num_latents, size, settings.held_latents):
+        part = shot.cut(4 * start, 4 * (start + size) - 3)
+        noise = torch.randn(latent_shape(model, vae, part), generator=generator).to(std.device)
+        velocity = guided_velocity(model, prepare(model, vae, body, part), settings.guidance)
+        if num_known:
+            first = vae.encode(ends[-num_known]).mean / std
+            shared = list(made)[len(made) - num_known + 1 :]
+            velocity = hold(velocity, torch.cat([first, *shared], dim=2), noise)
+        follow = SAMPLERS[settings.sampler]
+        latent = follow(velocity, noise, settings.num_steps, settings.time_shift)
+        for k in range(num_known, size):
+            made.append(latent[:, :, k : k + 1])
+            waiting.append(made[-1] * std)
+            video = next(decoded).clamp(-1, 1)
+            ends.append(video[:, :, -1:])
+            yield (video + 1) / 2
+
+
+def windows(num_latents: int, size: int, held: int) -> Iterator[tuple[int, int]]:
+    """Where each window starts, in latents, and how many of its first latents are known.
+
+    The first latent of a later window stands for one frame alone, the last one of the latent it
+    starts at; so a window that starts at latent s shares latents s+1.. with the one before.
+    """
+    yield 0, 0
+    done = size  # latents made so far
+    while done < num_latents:
+        start = min(done - 1 - min(held, size - 2), num_latents - size)
+        yield start, done - start
+        done = start + size
+
+
+def hold(
+    velocity: Velocity, known: Float[Tensor, "b c m h w"], noise: Float[Tensor, "b c k h w"]
+) -> Velocity:
+    """A velocity that keeps the first latents on the straight path from their noise to `known`."""
+    first = noise[:, :, : known.shape[2]]
+    straight = known - first
+
+    def held(x: Tensor, t: float) -> Tensor:
+        path = interpolate(known, first, torch.full((len(x),), t, dtype=x.dtype, device=x.device))
+        x = torch.cat([path, x[:, :, known.shape[2] :]], dim=2)
+        return torch.cat([straight, velocity(x, t)[:, :, known.shape[2] :]], dim=2)
+
+    return held
+
+
+def latent_shape(model: ISADiT, vae: VideoVAE, shot: Shot) -> tuple[int, int, int, int, int]:
+    """Shape of the latents of a shot."""
+    height, width = (side // vae.config.space_factor for side in shot.size_px)
+    return 1, model.config.latent_channels, 1 + (len(shot.camera.K) - 1) // 4, height, width
+
+
+def _take(waiting: deque[Tensor]) -> Iterator[Tensor]:
+    while True:  # as long as somebody asks
+        yield waiting.popleft()
 
 
 def prepare(model: ISADiT, vae: VideoVAE, body: BodyModel, shot: Shot) -> Conditions:
@@ -267,32 +211,3 @@ def guided_velocity(
 def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
     """One clip as a batch, float32."""
     return torch.as_tensor(array.copy(), device=device).float()[None]
-
-
-def _check(name: str, array: np.ndarray | None, shape: tuple[int, ...]) -> None:
-    if array is not None and array.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-
-
-def _pack(record: CameraTrack | BodyTracks | None) -> str | None:
-    return None if record is None else base64.b64encode(record.to_npz()).decode()
-
-
-def _unpack(text: str | None, kind: type[Record]) -> Record | None:
-    return None if text is None else kind.from_npz(base64.b64decode(text, validate=True))
-
-
-def _pack_array(array: np.ndarray | None) -> dict[str, Any] | None:
-    if array is None:
-        return None
-    data = base64.b64encode(zlib.compress(np.ascontiguousarray(array).tobytes())).decode()
-    return {"dtype": array.dtype.name, "shape": list(array.shape), "zlib_base64": data}
-
-
-def _unpack_array(packed: dict[str, Any] | None) -> np.ndarray | None:
-    if packed is None:
-        return None
-    if packed["dtype"] not in ("uint8", "float32"):
-        raise ValueError(f"array dtype must be uint8 or float32, got {packed['dtype']}")
-    data = zlib.decompress(base64.b64decode(packed["zlib_base64"], validate=True))
-    return np.frombuffer(data, dtype=packed["dtype"]).reshape(packed["shape"])

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from models.body.model import BodyModel
 from models.dit.judge import evaluate_dit
-from models.generate import SampleSettings
+from models.shot import SampleSettings
 from models.train import resolve
 from models.trained import load_vae
 from models.training.launch import launch

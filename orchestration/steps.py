@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from models.body.model import BodyModel
-from models.generate import SampleSettings
 from models.published import PublishedData
+from models.shot import SampleSettings, Shot
 from pipelines.direct import (
     Motion,
     Reference,
@@ -19,7 +20,7 @@ from pipelines.direct import (
     reference_from_picture,
 )
 from pipelines.evaluate_labels import ClipLabels, evaluate_labels
-from pipelines.film import CLIP_FPS, Studio, compose, shoot, write_film
+from pipelines.film import CLIP_FPS, Studio, compose, write_film
 from pipelines.synthetic.scene import SceneSettings
 from pipelines.video_io import decode_mp4
 from storage_schemas import shards
@@ -78,22 +79,45 @@ def find_reference(studio: Studio, store: Store, name: str) -> Reference:
     return reference_from_picture(Path(name), studio.recipe.clips, studio.body)
 
 
-def find_motion(studio: Studio, store: Store, name: str, betas: np.ndarray) -> Motion:
-    """A clip of the store, a motion file, or a procedural motion."""
+def find_motion(
+    studio: Studio, store: Store, name: str, betas: np.ndarray, length: int | None = None
+) -> Motion:
+    """A clip of the store, a motion file, or a procedural motion; `length` frames of it.
+
+    None: as many as the clips the model was trained on.
+    """
     settings = studio.recipe.clips
+    if length is not None:
+        settings = replace(settings, num_frames=length)
     if re.fullmatch(CLIP_ID_PATTERN, name):
         return motion_from_clip(store, name, settings)
     return motion_from_name(name, betas, studio.body, settings.num_frames, CLIP_FPS)
 
 
 def make_film(
-    studio: Studio, store: Store, wish: Wish, settings: SampleSettings, out: Path
+    studio: Studio,
+    store: Store,
+    wish: Wish,
+    settings: SampleSettings,
+    out: Path,
+    length: int | None = None,
 ) -> list[Path]:
     """Generate what was wished for and write it; returns the files."""
     who, does, camera, with_background = wish
     reference = find_reference(studio, store, who)
-    motion = find_motion(studio, store, does, reference.bodies.betas[0])
+    motion = find_motion(studio, store, does, reference.bodies.betas[0], length)
     shot = compose(studio, reference, motion, camera, with_background, settings)
-    result = shoot(studio, shot)
-    truth = motion.truth if camera == "clip" else None
-    return write_film(out, shot, result, studio.body, truth)
+    return write_film(out, studio, shot, motion.truth if camera == "clip" else None)
+
+
+def remake_film(studio: Studio, record: Path, out: Path) -> list[Path]:
+    """Film the shot that a json beside a film holds; returns the files.
+
+    Raises:
+        ValueError: If the file is no such json, or was made with other weights.
+    """
+    try:
+        shot = Shot.from_json(record.read_text())
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{record} is not the json of a film: {error}") from error
+    return write_film(out, studio, shot)

@@ -16,6 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from models.body.model import BodyModel
 from models.geometry import project
+from models.shot import cut_bodies, cut_camera, per_frame
 from models.window import ClipSettings, Window, choose_window, crop_camera, crop_video, place_crop
 from pipelines.annotate.body import fit_bodies
 from pipelines.annotate.camera import assumed_intrinsics
@@ -28,7 +29,7 @@ from pipelines.synthetic.motion import MOTIONS, BodyMotion
 from pipelines.synthetic.retarget import READERS, read_motion, retarget
 from pipelines.video_io import decode_mp4
 from storage_schemas import shards
-from storage_schemas.body import OPTIONAL_SHAPES, BodyTracks
+from storage_schemas.body import BodyTracks
 from storage_schemas.camera import CameraTrack
 from storage_schemas.clip import ClipRecord
 from storage_schemas.store import Store
@@ -83,18 +84,6 @@ def clip_window(
     return window, cut_bodies(bodies, window.frames), cut
 
 
-def cut_bodies(bodies: BodyTracks, frames: slice | np.ndarray) -> BodyTracks:
-    """The tracks over some frames."""
-    cut = {name: getattr(bodies, name)[:, frames] for name in _per_frame(bodies)}
-    return replace(bodies, **cut)
-
-
-def _per_frame(bodies: BodyTracks) -> list[str]:
-    """Fields with an axis of people and one of frames, those left out by these tracks excepted."""
-    names = ("global_orient", "body_pose", "transl", "visible", "confidence", "joints_px")
-    return [*names, *(n for n in OPTIONAL_SHAPES if getattr(bodies, n) is not None)]
-
-
 def read_window(store: Store, clip_id: str, member: str, window: Window) -> np.ndarray:
     """The window's pixels of one video of a clip, frames first."""
     data = store.read(f"clips/{clip_id}/{member}")
@@ -109,7 +98,7 @@ def reference_from_clip(store: Store, clip_id: str, settings: ClipSettings) -> R
     return Reference(
         image=image,
         bodies=cut_bodies(bodies, slice(0, 1)),
-        camera=replace(camera, K=camera.K[:1], T_camera_world=camera.T_camera_world[:1]),
+        camera=cut_camera(camera, slice(0, 1)),
     )
 
 
@@ -279,7 +268,7 @@ def pair_people(reference: Reference, bodies: BodyTracks) -> tuple[BodyTracks, B
     """
     people = len(bodies.person_id)
     source = np.minimum(np.arange(people), len(reference.bodies.person_id) - 1)
-    names = ("betas", *_per_frame(reference.bodies))
+    names = ("betas", *per_frame(reference.bodies))
     still = replace(
         reference.bodies,
         person_id=np.arange(people),

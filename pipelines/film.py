@@ -4,19 +4,25 @@ Written are `NAME.mp4`, `NAME.conditions.mp4` (reference, driving body, backgrou
 and without the body drawn over it) and `NAME.json`, which makes the same video again.
 """
 
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float, UInt8
+from rich.console import Console
+from rich.progress import track
 
 from models.body.model import BodyModel
 from models.dit.model import ISADiT
 from models.embedding import ImageEmbedder
-from models.generate import SampleSettings, Shot, generate
+from models.generate import generate_chunks
 from models.recipes.dit import DiTRecipe
+from models.shot import SampleSettings, Shot, cut_bodies, cut_camera
 from models.trained import load_dit, load_vae
 from models.vae.model import VideoVAE
 from pipelines.direct import (
@@ -29,10 +35,11 @@ from pipelines.direct import (
     with_joints,
 )
 from pipelines.review import draw_bodies, draw_skeletons, side_by_side
-from pipelines.video_io import encode_mp4
+from pipelines.video_io import encode_mp4, iterate_frames, probe
 
 GREY = 110
 CLIP_FPS = 24.0
+FRAMES_AT_ONCE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,15 +122,19 @@ def compose(
     )
 
 
-def shoot(studio: Studio, shot: Shot) -> UInt8[np.ndarray, "frames height width 3"]:
-    """Generate; the same shot and weights give the same pixels."""
+def shoot(studio: Studio, shot: Shot) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    """Generate frame by frame; the same shot and weights give the same pixels.
+
+    Raises:
+        ValueError: If the shot was made with other weights.
+    """
     if shot.weights and shot.weights != studio.weights:
         raise ValueError(
             "the shot was made with other weights; open the studio on the runs it names: "
             f"{shot.weights}"
         )
-    with torch.no_grad():
-        return _pixels(generate(studio.dit, studio.vae, studio.body, shot)[0])
+    for chunk in generate_chunks(studio.dit, studio.vae, studio.body, shot):
+        yield from _pixels(chunk[0])
 
 
 def reconstruct(
@@ -142,36 +153,63 @@ def _pixels(video: Float[torch.Tensor, "3 t h w"]) -> np.ndarray:
 
 
 def show_conditions(
-    shot: Shot, result: np.ndarray, body: BodyModel, truth: np.ndarray | None = None
+    shot: Shot, result: np.ndarray, start: int, body: BodyModel, truth: np.ndarray | None = None
 ) -> UInt8[np.ndarray, "frames height width 3"]:
-    """Reference, driving bodies, background, result, result under its bodies, footage."""
-    frames = len(result)
+    """Reference, driving bodies, background, result, result under its bodies, footage.
+
+    Args:
+        shot: What was asked for.
+        result: Some frames of the video.
+        start: Number of the first of them.
+        body: The body model of the shot.
+        truth: The footage from its first frame, if there is any.
+    """
+    frames = slice(start, start + len(result))
     empty = np.full_like(result, GREY)
     videos = []
     if shot.reference_image is not None:
         videos.append(("reference", shot.reference_image[None]))
-    if shot.bodies is not None:
-        videos.append(("motion", draw_bodies(empty, shot.bodies, shot.camera, body, opacity=1.0)))
+    bodies = None if shot.bodies is None else cut_bodies(shot.bodies, frames)
+    if bodies is not None:
+        camera = cut_camera(shot.camera, frames)
+        videos.append(("motion", draw_bodies(empty, bodies, camera, body, opacity=1.0)))
     if shot.background is not None:
-        videos.append(("background", shot.background))
+        videos.append(("background", shot.background[frames]))
     videos.append(("generated", result))
-    if shot.bodies is not None:
+    if bodies is not None:
         big = result.repeat(3, 1).repeat(3, 2)
-        scaled = replace(shot.bodies, joints_px=shot.bodies.joints_px * 3)
+        scaled = replace(bodies, joints_px=bodies.joints_px * 3)
         videos.append(("+ joints", draw_skeletons(big, scaled)))
     if truth is not None:
-        videos.append(("footage", truth[:frames]))
+        videos.append(("footage", truth[frames]))
     return side_by_side(videos)
 
 
 def write_film(
-    out: Path, shot: Shot, result: np.ndarray, body: BodyModel, truth: np.ndarray | None = None
+    out: Path, studio: Studio, shot: Shot, truth: np.ndarray | None = None
 ) -> list[Path]:
-    """Write the video, its conditions and its JSON beside each other; returns the paths."""
+    """Film a shot: the video, its conditions and its JSON beside each other; returns the paths.
+
+    Frames are written as they are made, so memory does not grow with the length.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
     conditions = out.with_suffix(".conditions.mp4")
     record = out.with_suffix(".json")
-    out.write_bytes(encode_mp4(result, CLIP_FPS))
-    conditions.write_bytes(encode_mp4(show_conditions(shot, result, body, truth), CLIP_FPS))
     record.write_text(shot.to_json())
+    frames = track(
+        shoot(studio, shot), f"filming {out.name}", total=len(shot.camera.K),
+        console=Console(stderr=True), disable=not sys.stderr.isatty(),
+    )  # fmt: skip
+    out.write_bytes(encode_mp4(frames, CLIP_FPS))
+    conditions.write_bytes(encode_mp4(_conditions_of(out, studio, shot, truth), CLIP_FPS))
     return [out, conditions, record]
+
+
+def _conditions_of(
+    film: Path, studio: Studio, shot: Shot, truth: np.ndarray | None
+) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    frames = iterate_frames(probe(film))
+    start = 0
+    while part := list(islice(frames, FRAMES_AT_ONCE)):
+        yield from show_conditions(shot, np.stack(part), start, studio.body, truth)
+        start += len(part)

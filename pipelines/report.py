@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from models.body.model import BodyModel
+from models.shot import cut_bodies, cut_camera
 from models.training.metrics import read_metrics
 from pipelines.clip_files import ReadMember, open_clips
-from pipelines.direct import cut_bodies
 from pipelines.page import Figure, Section, Table, metrics_table, picture, render_page, video
 from pipelines.review import (
     Frames,
@@ -105,9 +104,7 @@ class ClipView:
         return contact_sheet(rows, COLUMNS, SHEET_HEIGHT_PX)
 
     def _at(self, frames: np.ndarray) -> tuple[BodyTracks, CameraTrack]:
-        bodies = cut_bodies(self.bodies, frames)
-        T_camera_world = self.camera.T_camera_world[frames]
-        return bodies, replace(self.camera, K=self.camera.K[frames], T_camera_world=T_camera_world)
+        return cut_bodies(self.bodies, frames), cut_camera(self.camera, frames)
 
     def section(self, title: str) -> Section:
         """The clip as one part of a page."""

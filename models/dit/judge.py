@@ -19,11 +19,12 @@ from models.data import Batch, ClipDataset, collate
 from models.dit.model import ISADiT
 from models.dit.task import DiTTask, read_conditions
 from models.flow import SAMPLERS
-from models.generate import SampleSettings, guided_velocity
+from models.generate import guided_velocity
 from models.perceptual import LearnedMetrics
 from models.recipes.dit import DiTRecipe
 from models.sample import Sample, SampleReader
 from models.scores import Scores, add_scores, held_out, pick_device, psnr_db, ssim, summarise
+from models.shot import SampleSettings
 from models.trained import load_dit, load_vae
 from models.vae.judge import reconstruct
 from models.vae.model import VideoVAE

@@ -83,12 +83,22 @@ def encode(
 def generate(
     model: Annotated[Path, typer.Option(help="Folder of an ISA-DiT run.")],
     vae: Annotated[Path, typer.Option(help="Folder of the VAE run it was trained on.")],
-    reference: Annotated[str, typer.Option(help="A picture, or a clip id of the root.")],
-    motion: Annotated[str, typer.Option(help="A clip id, a .bvh/.amc/.npz file, or walk, ...")],
+    reference: Annotated[str | None, typer.Option(help="A picture, or a clip id.")] = None,
+    motion: Annotated[
+        str | None, typer.Option(help="A clip id, a .bvh/.amc/.npz file, or walk, ...")
+    ] = None,
     camera: Annotated[str, typer.Option(help="clip, static, orbit, pan, follow ...")] = "static",
     background: Annotated[bool, typer.Option(help="Give the motion's own background.")] = False,
+    length: Annotated[
+        int | None, typer.Option(min=1, help="Frames, 1 + 4k, at 24 a second; any number of them.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
     guidance: Annotated[float, typer.Option(help="Strength of all conditions.")] = 2.0,
+    steps: Annotated[int, typer.Option(min=1, help="Of the sampler.")] = 30,
+    sampler: Annotated[str, typer.Option(help="euler, heun or unipc.")] = "euler",
+    shot: Annotated[
+        Path | None, typer.Option(help="The json of a film: makes it again, asks nothing else.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="The mp4 to write.")] = Path("generated.mp4"),
     root: Root = "data",
     as_json: Json = False,
@@ -99,17 +109,24 @@ def generate(
 
     Example: isa4d generate --model runs/dit --vae runs/vae --reference me.jpg --motion walk
     """
-    from models.generate import SampleSettings
-    from orchestration.steps import make_film
+    from models.shot import SampleSettings
+    from orchestration.steps import make_film, remake_film
     from pipelines.film import Studio
     from storage_schemas.store import Store
 
     if out.suffix != ".mp4":
         raise ValueError(f"--out must end in .mp4, got {out}")
-    settings = SampleSettings(seed=seed, guidance={"all": guidance})
-    studio = Studio.open(model, vae)
-    wish = (reference, motion, camera, background)
-    paths = make_film(studio, Store(root), wish, settings, out)
+    settings = SampleSettings(
+        seed=seed, guidance={"all": guidance}, num_steps=steps, sampler=sampler
+    )
+    if shot is not None:
+        paths = remake_film(Studio.open(model, vae), shot, out)
+    elif reference is None or motion is None:
+        raise ValueError("say who and what: --reference and --motion, or --shot FILE.json")
+    else:
+        wish = (reference, motion, camera, background)
+        studio = Studio.open(model, vae)
+        paths = make_film(studio, Store(root), wish, settings, out, length)
     finish("wrote " + ", ".join(map(str, paths)), {"files": [str(p) for p in paths]}, as_json)
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from models.dit.judge import evaluate_dit
-from models.generate import SampleSettings
 from models.published import latent_shards
 from models.recipes import find_recipe, recipe_to_json
 from models.scores import psnr_db, ssim, summarise
+from models.shot import SampleSettings
 from models.training.checkpoint import save_weights
 from models.vae.judge import evaluate_vae, is_moving, window_r2
 from models.vae.model import VideoVAE

@@ -72,6 +72,7 @@ def test_heun_is_second_order_and_beats_euler():
     assert error("heun", 20) < error("euler", 40)
     assert error("heun", 40) < error("heun", 20) / 3
     assert error("euler", 40) < error("euler", 20) / 1.5
+    assert error("unipc", 20) < error("euler", 40) / 3
 
 
 def test_shift_keeps_the_ends_and_moves_towards_noise():

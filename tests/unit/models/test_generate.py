@@ -10,16 +10,19 @@ import torch
 from models.body.model import BodyModel
 from models.dit.conditions import CONDITION_NAMES
 from models.dit.model import ISADiT
+from models.flow import SAMPLERS
 from models.generate import (
-    SampleSettings,
-    Shot,
     generate,
+    generate_chunks,
     guided_velocity,
+    hold,
     pose_points,
     prepare,
+    windows,
 )
 from models.geometry import look_at
 from models.recipes.dit import dit_debug
+from models.shot import SampleSettings, Shot
 from models.vae.model import VideoVAE, tiny_vae
 from storage_schemas.body import BodyTracks
 from storage_schemas.camera import CameraTrack
@@ -143,6 +146,78 @@ def test_impossible_shots_are_refused_with_the_way_out(parts, shot):
         SampleSettings(guidance={"text": 2.0})
     with pytest.raises(ValueError, match="shot version must be 1"):
         Shot.from_json(json.dumps({"version": 9}))
-    long = Shot(size_px=(SIZE, SIZE), camera=make_camera(9))
-    with pytest.raises(ValueError, match="at most 5 frames, got 9"):
-        generate(*parts, long)
+    with pytest.raises(ValueError, match="held_latents must be 0 or more"):
+        SampleSettings(held_latents=-1)
+    pictures = ISADiT(replace(dit_debug().model, max_frames=1))
+    with pytest.raises(ValueError, match="single pictures, got 5 frames"):
+        generate(pictures, *parts[1:], replace(shot, background=None))
+
+
+@pytest.mark.parametrize("num_latents", [1, 2, 5, 6, 7, 9, 30])
+@pytest.mark.parametrize(("size", "held"), [(5, 0), (5, 2), (5, 9), (2, 1), (9, 3)])
+def test_windows_make_every_latent_once_and_know_what_they_hold(num_latents, size, held):
+    size = min(size, num_latents)
+    made = []
+    for start, known in windows(num_latents, size, held):
+        assert start + known == len(made)
+        assert not made or known > min(held, size - 2)
+        assert known < size
+        made += range(start + known, start + size)
+    assert made == list(range(num_latents))
+
+
+@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+def test_held_latents_come_out_as_they_are_whatever_the_model_says(sampler):
+    generator = torch.Generator().manual_seed(0)
+    known = torch.randn(1, 4, 2, 3, 3, generator=generator)
+    noise = torch.randn(1, 4, 5, 3, 3, generator=generator)
+    seen = []
+
+    def model(x, t):
+        seen.append(x[:, :, :2])
+        return torch.sin(7 * x) + x.flip(2)
+
+    found = SAMPLERS[sampler](hold(model, known, noise), noise, 6, 2.0)
+    torch.testing.assert_close(found[:, :, :2], known, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(seen[0], seen[-1])
+    free = SAMPLERS[sampler](model, noise, 6, 2.0)
+    assert not torch.allclose(free[:, :, 2:], found[:, :, 2:])
+
+
+@pytest.fixture(scope="module")
+def long_shot():
+    rng = np.random.default_rng(1)
+    return Shot(
+        size_px=(SIZE, SIZE), camera=make_camera(21), bodies=make_bodies(21, people=1),
+        reference_image=rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8),
+        background=rng.integers(0, 256, (21, SIZE, SIZE, 3), dtype=np.uint8),
+        settings=SampleSettings(num_steps=2, held_latents=1),
+    )  # fmt: skip
+
+
+def test_a_long_shot_is_one_pass_of_the_decoder_over_windows(parts, long_shot, monkeypatch):
+    model, vae, body = parts
+    model = ISADiT(replace(model.config, max_frames=13)).eval()
+    model.load_state_dict(parts[0].state_dict())
+    decoded, decode = [], vae._decode
+    monkeypatch.setattr(
+        vae, "_decode", lambda latent, stream: decoded.append(latent) or decode(latent, stream)
+    )
+    chunks = [*generate_chunks(model, vae, body, long_shot)]
+    assert [chunk.shape[2] for chunk in chunks] == [1, 4, 4, 4, 4, 4]
+    whole = (vae.decode(torch.cat(decoded[:6], dim=2)).clamp(-1, 1) + 1) / 2
+    assert torch.equal(torch.cat(chunks, dim=2), whole)
+    assert torch.equal(generate(model, vae, body, long_shot), whole)
+    short = generate(model, vae, body, long_shot.cut(0, 13))
+    assert torch.equal(short, whole[:, :, :13])
+
+
+def test_later_windows_follow_their_own_part_of_the_shot(parts, long_shot):
+    model, vae, body = parts
+    frames = generate(model, vae, body, long_shot)
+    pictures = long_shot.background.copy()
+    pictures[17:] = 255 - pictures[17:]
+    changed = generate(model, vae, body, replace(long_shot, background=pictures))
+    same = (frames == changed).flatten(3).all(3).all(1)[0]
+    assert same[:13].all()
+    assert not same[17:].any()

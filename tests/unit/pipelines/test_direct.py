@@ -10,12 +10,12 @@ from models.body.model import BodyModel
 from models.clip_index import index_clips
 from models.geometry import project
 from models.sample import SampleReader
+from models.shot import cut_bodies
 from models.window import ClipSettings
 from pipelines.direct import (
     OUTLINE_POINTS,
     Reference,
     clip_window,
-    cut_bodies,
     keep_floor,
     make_camera,
     motion_from_name,
