@@ -119,16 +119,16 @@ class Tailor:
         self, outfit: Outfit, rng: np.random.Generator
     ) -> tuple[list[MeshPart], list[np.ndarray]]:
         """Parts of the cloths, and how deep inside each every body vertex lies."""
-        parts, covers = [], []
-        for cloth in outfit.cloths:
-            inside_m = CUTS[cloth.name](self._mannequin.template, cloth)
+        parts = []
+        covers = [CUTS[cloth.name](self._mannequin.template, cloth) for cloth in outfit.cloths]
+        for layer, (cloth, inside_m) in enumerate(zip(outfit.cloths, covers, strict=True)):
+            over = np.max(covers[layer + 1 :], axis=0) if covers[layer + 1 :] else None
             thickness = thickness_m(self._mannequin.template, cloth)
             span_m = MAX_SPAN_M * looseness(self._mannequin.template, cloth)
             mesh = garment.layer(
-                self._mannequin, outfit.betas, inside_m, thickness, span_m, cloth.hang_slope
+                self._mannequin, outfit.betas, inside_m, thickness, span_m, cloth.hang_slope, over
             )
             parts.append(_part(cloth.name, mesh, self._paint(cloth, rng), is_two_sided=True))
-            covers.append(inside_m)
         return parts, covers
 
     def _paint(self, cloth: Cloth, rng: np.random.Generator) -> np.ndarray:

@@ -18,6 +18,8 @@ CUT_MARGIN_M = 0.012
 """Triangles this far beyond a garment's edge stay in the mesh; the texture's alpha cuts them."""
 HIDDEN_DEPTH_M = 0.035
 """Skin this far inside a garment's edge is left out: it could only poke through."""
+HIDDEN_CLOTH_M = 0.018
+"""The same for cloth this far inside the edge of another; the cut's alpha ramps over 12 mm."""
 NUM_SMOOTHINGS = 40
 HOLLOW_SMOOTHINGS = (4, 40)
 """Reach of the hollows that painters darken: wrinkles and lips; eye sockets and armpits."""
@@ -167,6 +169,7 @@ def layer(
     thickness_m: Float[np.ndarray, "verts"],
     span_m: Float[np.ndarray, "verts"],
     hang_slope: float | None = None,
+    covered_m: Float[np.ndarray, "verts"] | None = None,
 ) -> Mesh:
     """A shell over part of the body, on its texture atlas.
 
@@ -179,6 +182,8 @@ def layer(
             metres, per body vertex.
         hang_slope: How cloth of the torso narrows below the chest, metres per metre of fall
             (0: straight down); None follows the body.
+        covered_m: How deep each body vertex lies inside what is worn over it; deep inside nothing
+            is made, it could only poke through.
     """
     shaped = mannequin.shaped(betas)
     normal = vertex_normals(shaped, mannequin.faces)
@@ -186,7 +191,10 @@ def layer(
     cloth = shaped + normal * (thickness_m + hollow)[:, None]
     if hang_slope is not None:
         cloth = hang_torso(mannequin, shaped, cloth, hang_slope, float(thickness_m.max()))
-    return _on_atlas(mannequin, cloth, (inside_m > -CUT_MARGIN_M)[mannequin.faces].any(1))
+    keep = (inside_m > -CUT_MARGIN_M)[mannequin.faces].any(1)
+    if covered_m is not None:
+        keep &= ~(covered_m > HIDDEN_CLOTH_M)[mannequin.faces].all(1)
+    return _on_atlas(mannequin, cloth, keep)
 
 
 def eyes(mannequin: Mannequin, shaped: Vertices) -> Mesh:
