@@ -15,6 +15,9 @@ from orchestration.commands.output import (
     finish_stages,
 )
 
+MetricWeights = Annotated[
+    Path | None, typer.Option(help="Folder with LPIPS and I3D weights under their own names.")
+]
 evaluate_app = typer.Typer(help="Numbers, with the settings that made them.", no_args_is_help=True)
 
 
@@ -156,6 +159,14 @@ def evaluate_vae_command(
     vae: Annotated[Path, typer.Option(help="Folder of the VAE run.")],
     data: Annotated[str, typer.Option(help="NAME or NAME@VERSION of a published data set.")],
     out: Annotated[Path, typer.Option(help="JSON file of the numbers.")] = Path("vae.json"),
+    metric_weights: MetricWeights = None,
+    peer: Annotated[
+        list[Path] | None, typer.Option(help="Another autoencoder: a diffusers folder; repeat.")
+    ] = None,
+    video: Annotated[
+        list[Path] | None,
+        typer.Option(help="Judge on this video or folder of videos instead; repeat."),
+    ] = None,
     root: Root = "data",
     as_json: Json = False,
 ) -> None:
@@ -163,11 +174,21 @@ def evaluate_vae_command(
 
     Example: isa4d evaluate vae --vae runs/vae --data clips --root data --out vae.json
     """
+    from models.trained import load_vae
     from models.vae.judge import evaluate_vae
     from orchestration.steps import training_shards
+    from pipelines.video_clips import all_videos, video_clips
     from storage_schemas.store import Store
 
-    _write_numbers(evaluate_vae(vae, training_shards(Store(root), data)), out, as_json)
+    clips = None
+    if video:
+        settings = load_vae(vae)[1].clips
+        clips = video_clips(all_videos(video), settings.num_frames, settings.size_px)
+    shards = training_shards(Store(root), data)
+    result = evaluate_vae(
+        vae, shards, metric_weights=metric_weights, peers=peer or (), videos=clips
+    )
+    _write_numbers(result, out, as_json)
 
 
 @evaluate_app.command("dit")
@@ -176,6 +197,7 @@ def evaluate_dit_command(
     vae: Annotated[Path, typer.Option(help="Folder of the VAE run it was trained on.")],
     data: Annotated[str, typer.Option(help="NAME or NAME@VERSION of a published data set.")],
     out: Annotated[Path, typer.Option(help="JSON file of the numbers.")] = Path("dit.json"),
+    metric_weights: MetricWeights = None,
     root: Root = "data",
     as_json: Json = False,
 ) -> None:
@@ -187,7 +209,9 @@ def evaluate_dit_command(
     from orchestration.steps import training_shards
     from storage_schemas.store import Store
 
-    _write_numbers(evaluate_dit(model, vae, training_shards(Store(root), data)), out, as_json)
+    shards = training_shards(Store(root), data)
+    result = evaluate_dit(model, vae, shards, metric_weights=metric_weights)
+    _write_numbers(result, out, as_json)
 
 
 def _write_numbers(result: Mapping[str, Any], out: Path, as_json: bool) -> None:
