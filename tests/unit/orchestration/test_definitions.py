@@ -18,7 +18,6 @@ from orchestration.assets.models import check_losses
 from orchestration.metadata import MAX_WIDTH_PX, check_accounts, show_picture
 from orchestration.partitions import footage_batches, seed_ranges, seeds_of
 from orchestration.resources import Workspace
-from orchestration.sensors import new_footage
 from pipelines.run import Accounting
 
 pytestmark = [
@@ -161,37 +160,6 @@ def test_labels_that_disagree_stop_what_lies_downstream():
 )
 def test_losses_are_sound_when_finite_and_not_rising(losses, is_sound):
     assert check_losses([{"loss": loss} for loss in losses]).passed == is_sound
-
-
-def test_new_footage_becomes_a_run_once_it_rests(tmp_path, workspace):
-    folder = tmp_path / "inbox"
-    folder.mkdir()
-    watching = Workspace(root=workspace.root, runs=workspace.runs, footage=str(folder))
-    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
-        cursor = None
-
-        def look():
-            nonlocal cursor
-            context = dg.build_sensor_context(instance, cursor, resources={"workspace": watching})
-            found = new_footage(context)
-            cursor = found.cursor if isinstance(found, dg.SensorResult) else context.cursor
-            return found
-
-        assert isinstance(look(), dg.SkipReason)  # an empty folder
-        (folder / "a.mp4").write_bytes(b"half")
-        assert isinstance(look(), dg.SkipReason)  # seen for the first time
-        (folder / "a.mp4").write_bytes(b"whole now")
-        assert isinstance(look(), dg.SkipReason)  # still changing
-        found = look()
-        (request,) = found.run_requests
-        assert request.partition_key == request.run_key
-        (added,) = found.dynamic_partitions_requests
-        assert list(added.partition_keys) == [request.partition_key]
-        assert isinstance(look(), dg.SkipReason)  # nothing new
-        (folder / "b.mp4").write_bytes(b"another")
-        look()
-        (other,) = look().run_requests
-        assert other.partition_key != request.partition_key
 
 
 def test_a_data_set_that_lost_a_byte_is_not_passed_on(tmp_path, workspace, monkeypatch):
