@@ -35,6 +35,15 @@ class ISADiTConfig:
     ispe_max_cycles: float = 16.0
     """Highest frequency of the position encoding, cycles per NDC unit."""
     local_bias: bool = False
+    reverse_flow: bool = True
+    """Whether 3D tokens read 2D tokens; False: bodies only tell, they are not told."""
+    joint_attention: bool = False
+    """2D tokens see all frames at once instead of their frame, then their place over time."""
+    isa_points: int | None = None
+    """2D tokens see only so many points, those nearest to their tile; None: all of them. The cost
+    of that direction then no longer grows with the number of people."""
+    isa_tile: int = 4
+    """Side of these tiles, 2D tokens."""
     qk_norm: bool = False
     near_m: float = 1.0
     far_m: float = 20.0
@@ -47,4 +56,8 @@ class ISADiTConfig:
         if self.patch < 1 or self.num_points < 1:
             raise ValueError(
                 f"patch and num_points must be positive, got {self.patch}, {self.num_points}"
+            )
+        if self.isa_tile < 1 or (self.isa_points is not None and self.isa_points < 1):
+            raise ValueError(
+                f"isa_tile and isa_points must be positive, got {self.isa_tile}, {self.isa_points}"
             )

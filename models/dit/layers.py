@@ -6,12 +6,13 @@ condition into the 2D stream is free of biases, so a zero or masked condition ad
 Every residual branch ends in a zero-initialised projection.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from models.attention import Distance, attend
@@ -119,6 +120,15 @@ class TransformerLayer(nn.Module):
         return x + gate * self.ffn(h)
 
 
+def tile_tokens(rows: int, columns: int, tile: int) -> Int64[Tensor, "tiles tokens"]:
+    """Numbers of the tokens of each tile; tiles are as large as divides the grid."""
+    height, width = math.gcd(rows, tile), math.gcd(columns, tile)
+    number = torch.arange(rows * columns)
+    order = "(r i c j) -> (r c) (i j)"
+    sizes = {"i": height, "j": width, "c": columns // width}
+    return rearrange(number, order, **sizes)
+
+
 class CrossAttention(nn.Module):
     """2D tokens read condition tokens; zero tokens add exactly zero."""
 
@@ -162,6 +172,8 @@ class Grid:
 
     encoding: Float[Tensor, "s d"] | None
     xy_ndc: Float[Tensor, "s 2"]
+    num_latents: int
+    rows: int
 
 
 class PointTemporalLayer(nn.Module):
@@ -198,6 +210,7 @@ class InterspatialLayer(nn.Module):
         width = config.width
         self.heads, self.qk_norm, self.updates_points = config.heads, config.qk_norm, updates_points
         self.gain = config.ispe_gain
+        self.num_nearest, self.tile = config.isa_points, config.isa_tile
         self.qkv_2d = linear(width, 3 * width)
         self.out_2d = linear(width, width, zero=True)
         self.ffn_2d = feed_forward(width, config.ffn_ratio)
@@ -256,14 +269,46 @@ class InterspatialLayer(nn.Module):
         xy_2d = grid.xy_ndc.expand(batch * k, -1, -1)
         xy_3d = rearrange(points.xy_ndc, "b k m c -> (b k) m c")
         is_valid = rearrange(points.is_valid, "b k m -> (b k) m")
-        seen_2d = attend(
-            q_2d, k_3d, v_3d,
-            key_is_valid=is_valid, distance=self._distance(0, xy_2d, xy_3d), sink=self.sink,
-        )  # fmt: skip
+        seen_2d = self._read_points(q_2d, k_3d, v_3d, xy_2d, xy_3d, is_valid, grid.rows)
         if not self.updates_points:
             return merge_heads(seen_2d, batch), None
         seen_3d = attend(parts_3d[0], k_2d, v_2d, distance=self._distance(1, xy_3d, xy_2d))
         return merge_heads(seen_2d, batch), merge_heads(seen_3d, batch)
+
+    def _read_points(
+        self,
+        q: Float[Tensor, "g heads s w"],
+        k: Float[Tensor, "g heads m w"],
+        v: Float[Tensor, "g heads m w"],
+        xy_2d: Float[Tensor, "g s 2"],
+        xy_3d: Float[Tensor, "g m 2"],
+        is_valid: Bool[Tensor, "g m"],
+        rows: int,
+    ) -> Float[Tensor, "g heads s w"]:
+        """2D tokens read all points, or those nearest to the centre of their tile."""
+        if self.num_nearest is None or self.num_nearest >= k.shape[2]:
+            return attend(
+                q, k, v, key_is_valid=is_valid, distance=self._distance(0, xy_2d, xy_3d),
+                sink=self.sink,
+            )  # fmt: skip
+        tiles = tile_tokens(rows, q.shape[2] // rows, self.tile).to(q.device)
+        centre = xy_2d[:, tiles].mean(2)
+        away = (centre[:, :, None] - xy_3d[:, None]).square().sum(-1)
+        away = away.masked_fill(~is_valid[:, None], torch.inf)
+        near = away.topk(self.num_nearest, dim=2, largest=False).indices
+        groups = torch.arange(len(q), device=q.device)[:, None, None]
+        heads_last = "g heads p w -> g p heads w"
+        k, v = (rearrange(part, heads_last)[groups, near] for part in (k, v))
+        q = rearrange(q, heads_last)[:, tiles]
+        xy_2d, xy_3d = xy_2d[:, tiles].flatten(0, 1), xy_3d[groups, near].flatten(0, 1)
+        seen = attend(
+            *(rearrange(part, "g n p heads w -> (g n) heads p w") for part in (q, k, v)),
+            key_is_valid=is_valid[groups, near].flatten(0, 1),
+            distance=self._distance(0, xy_2d, xy_3d),
+            sink=self.sink,
+        )
+        seen = rearrange(seen, "(g n) heads p w -> g heads (n p) w", n=len(tiles))
+        return seen[:, :, tiles.flatten().argsort()]
 
     def _project(self, qkv: Float[Tensor, "b k n e"], num: int) -> list[Tensor]:
         """Heads of q, k, v (or k, v); the value is never normalised."""

@@ -61,9 +61,12 @@ class Block(nn.Module):
     def __init__(self, config: ISADiTConfig, is_last: bool) -> None:
         super().__init__()
         self.spatial = TransformerLayer(config, config.ffn_ratio)
-        self.temporal = TransformerLayer(config, config.ffn_ratio)
+        self.temporal = (
+            None if config.joint_attention else TransformerLayer(config, config.ffn_ratio)
+        )
         self.temporal_3d = PointTemporalLayer(config)
-        self.interspatial = InterspatialLayer(config, updates_points=not is_last)
+        tells_points = config.reverse_flow and not is_last
+        self.interspatial = InterspatialLayer(config, updates_points=tells_points)
         self.camera = CrossAttention(config)
         self.image = CrossAttention(config) if config.embedding_width else None
 
@@ -78,19 +81,21 @@ class Block(nn.Module):
     ) -> tuple[Float[Tensor, "b k s d"], PointStream | None]:
         """Update the 2D tokens and the 3D tokens."""
         spatial, temporal, temporal_3d, isa_2d, isa_3d = modulation.unbind(1)
-        x = self.spatial(x, spatial)
-        x = rearrange(x, "b k s d -> b s k d")
-        x = self.temporal(x, temporal)
-        x = rearrange(x, "b s k d -> b k s d")
+        if self.temporal is None:
+            x = self.spatial(rearrange(x, "b k s d -> b 1 (k s) d"), spatial)
+            x = rearrange(x, "b 1 (k s) d -> b k s d", k=grid.num_latents)
+        else:
+            x = self.spatial(x, spatial)
+            x = self.temporal(rearrange(x, "b k s d -> b s k d"), temporal)
+            x = rearrange(x, "b s k d -> b k s d")
         if points is not None:
             points = self.temporal_3d(points, temporal_3d)
         x, points = self.interspatial(x, points, grid, isa_2d, isa_3d)
         if camera is not None:
             x = self.camera(x, camera)
         if image is not None and self.image is not None:
-            num_latents = x.shape[1]
             x = self.image(rearrange(x, "b k s d -> b 1 (k s) d"), image)
-            x = rearrange(x, "b 1 (k s) d -> b k s d", k=num_latents)
+            x = rearrange(x, "b 1 (k s) d -> b k s d", k=grid.num_latents)
         return x, points
 
 
@@ -153,7 +158,12 @@ class ISADiT(nn.Module):
         rows, columns = (size // self.config.patch for size in x_t.shape[-2:])
         xy_ndc = token_centres(rows, columns, x_t)
         position = encode_ndc(F.pad(xy_ndc, (0, 1)), self.config)
-        grid = Grid(encoding=position if self.config.use_ispe else None, xy_ndc=xy_ndc)
+        grid = Grid(
+            encoding=position if self.config.use_ispe else None,
+            xy_ndc=xy_ndc,
+            num_latents=x_t.shape[2],
+            rows=rows,
+        )
         x = self._embed_latents(x_t, conditions) + position + self._latent_code(x_t)
         embedding, modulation = self.time(time)
         points, camera, image = self._embed_conditions(x_t, conditions)

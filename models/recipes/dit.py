@@ -132,6 +132,27 @@ def dit_tiny_without_bias() -> DiTRecipe:
     return replace(recipe, name="dit_tiny_without_bias", model=model)
 
 
+def dit_tiny_without_reverse_flow() -> DiTRecipe:
+    """Ablation of the paper: bodies tell the picture and are not told."""
+    recipe = dit_tiny()
+    model = replace(recipe.model, reverse_flow=False)
+    return replace(recipe, name="dit_tiny_without_reverse_flow", model=model)
+
+
+def dit_tiny_joint_attention() -> DiTRecipe:
+    """Ablation: all 2D tokens of the clip see each other, in place of space, then time."""
+    recipe = dit_tiny()
+    model = replace(recipe.model, joint_attention=True)
+    return replace(recipe, name="dit_tiny_joint_attention", model=model)
+
+
+def dit_tiny_local() -> DiTRecipe:
+    """Ablation: each tile of 2D tokens sees the points of half a person, those nearest to it."""
+    recipe = dit_tiny()
+    model = replace(recipe.model, isa_points=2 * recipe.model.num_points)
+    return replace(recipe, name="dit_tiny_local", model=model)
+
+
 def dit_base() -> DiTRecipe:
     """256 x 256, 33 frames, the paper's VAE; one GPU with 80 GB."""
     return DiTRecipe(

@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from models.dit.conditions import CONDITION_NAMES, Conditions
+from models.dit.layers import tile_tokens
 from models.geometry import invert_rigid, rigid, so3_exp, transform
 
 CLOSE = {"atol": 2e-5, "rtol": 1e-4}
+PEOPLE = 2
 EXACT = {"atol": 1e-6, "rtol": 1e-6}
 
 
@@ -159,3 +161,53 @@ def test_bodies_without_a_view_are_refused(conditions):
         Conditions(bodies=conditions.bodies)
     with pytest.raises(ValueError, match="conditions must be among"):
         conditions.without("text")
+
+
+def test_local_attention_over_every_point_is_attention(config, make_model, conditions, noisy):
+    """As many points as there are is the whole; a few are not, and padding changes nothing."""
+    every = PEOPLE * config.num_points * config.frames_per_latent
+    whole = make_model(config)(*noisy, conditions)
+    nearly = make_model(replace(config, isa_points=every, isa_tile=2))(*noisy, conditions)
+    torch.testing.assert_close(nearly, whole, **EXACT)
+    few = make_model(replace(config, isa_points=5, isa_tile=2))(*noisy, conditions)
+    assert not torch.allclose(few, whole, atol=1e-3)
+
+
+@pytest.mark.parametrize("tile", [1, 2, 3, 4, 8])
+def test_tiles_hold_every_token_once_and_are_squares_of_the_grid(tile):
+    tiles = tile_tokens(4, 8, tile)
+    assert sorted(tiles.flatten().tolist()) == list(range(32))
+    rows, columns = tiles // 8, tiles % 8
+    for place in (rows, columns):
+        extent = place.amax(1) - place.amin(1) + 1
+        assert (extent <= tile).all()
+
+
+def test_sorted_tiles_put_every_query_back(config, make_model, conditions, noisy, monkeypatch):
+    """Local attention with all points kept by force equals whole attention token by token."""
+    whole = make_model(config)(*noisy, conditions)
+    every = PEOPLE * config.num_points * config.frames_per_latent
+    local = make_model(replace(config, isa_points=every - 1, isa_tile=2))
+    for block in local.blocks:
+        monkeypatch.setattr(block.interspatial, "num_nearest", every - 1)
+    behind = conditions.bodies.is_visible.clone()
+    behind[:, 1] = False  # the one point left out is one that nobody may see
+    hidden = replace(conditions, bodies=replace(conditions.bodies, is_visible=behind))
+    torch.testing.assert_close(local(*noisy, hidden), make_model(config)(*noisy, hidden), **CLOSE)
+    assert not torch.allclose(local(*noisy, hidden), whole, atol=1e-3)
+
+
+def test_without_reverse_flow_the_picture_does_not_reach_the_points(config, make_model):
+    model = make_model(replace(config, reverse_flow=False))
+    assert all(block.interspatial.out_3d is None for block in model.blocks)
+    full = make_model(config)
+    assert [block.interspatial.out_3d is None for block in full.blocks] == [False, True]
+
+
+def test_joint_attention_reaches_other_places_of_other_frames(config, make_model, noisy):
+    model = make_model(replace(config, joint_attention=True, depth=1))
+    x = noisy[0].clone().requires_grad_()
+    out = model(x, noisy[1], Conditions())
+    (slope,) = torch.autograd.grad(out[0, :, 1, 0, 0].sum(), x)
+    assert (slope[0].abs().amax(0) > 1e-9).all()
+    assert (slope[1] == 0).all()
