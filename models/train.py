@@ -125,7 +125,7 @@ def run_recipe(
             is needed.
     """
     ranks = current_ranks()
-    with run_folder(out, ranks.is_first, owner) as (folder, changed):
+    with run_folder(out, ranks.rank, owner) as (folder, changed):
         if ranks.num_ranks > 1:
             torch.distributed.barrier()  # nobody writes before all have what was there
 
@@ -252,10 +252,7 @@ def fit_linear(task: Any, dataset: ClipDataset) -> None:
 
 def publish(task: Any, out: Path) -> None:
     """Write the weights to use: the averaged ones."""
-    weights = task.average.state_dict()
-    digest = None
-    if current_ranks().is_first:
-        digest = save_weights(out / WEIGHTS, weights)
+    digest = save_weights(out / WEIGHTS, task.average.state_dict())
     LOG.info("weights %s in %s", digest, out / WEIGHTS)
 
 
@@ -358,7 +355,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--lpips", type=Path, help="torchvision's AlexNet or VGG-16: LPIPS as loss")
     parser.add_argument("--steps", type=int, help="length of the run, schedule included")
     parser.add_argument("--dry-run", action="store_true", help="print size, memory and time only")
-    parser.add_argument("--workers", type=int, default=0, help="Ray Train workers; 0 trains here")
+    parser.add_argument(
+        "--workers", default="0", help="Ray Train workers, or a range like 1-4; 0 trains here"
+    )
     options = parser.parse_args(arguments)
     handler = RichHandler(show_path=False) if sys.stderr.isatty() else logging.StreamHandler()
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
@@ -376,10 +375,11 @@ def _main(options: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps(estimate(recipe, local_data(data)), indent=1) + "\n")
         return 0
     start = None if options.start is None else local_run(options.start)
-    if options.workers:
-        from models.training.launch import launch
+    if options.workers != "0":
+        from models.training.launch import launch, parse_workers
 
-        result = launch(recipe, data, options.out, options.resume, options.workers, start=start)
+        workers = parse_workers(options.workers)
+        result = launch(recipe, data, options.out, options.resume, workers, start=start)
     else:
         result = run_recipe(recipe, data, options.out, options.resume, start=start)
     shown = {name: round(value, 4) for name, value in result.metrics.items()}

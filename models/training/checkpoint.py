@@ -1,7 +1,8 @@
 """Checkpoints: tensors in safetensors, plain values in JSON, a manifest of digests, one rename.
 
 A checkpoint is a folder `step-00000123`. It is complete because it bears that name: it was written
-under another one, synced, and renamed. It is trusted because every file has the digest that its
+under another one, synced, and renamed. Ranks that hold pieces of a model write into one folder, so
+there a mark says that it is not complete. It is trusted because every file has the digest that its
 manifest states; a damaged one is refused, and the newest sound one is used instead. Nothing here
 reads or writes pickle.
 """
@@ -16,16 +17,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import torch
+import torch.distributed as dist
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from models.training.parallelize import current_ranks
+from models.training.sharded import agree, read_tensors, write_tensors
+
 LOG = logging.getLogger(__name__)
 TENSORS: Final = "state.safetensors"
 VALUES: Final = "state.json"
 MANIFEST: Final = "manifest.json"
+WRITING: Final = ".writing"
+"""Lies in a folder that several ranks are writing."""
 WEIGHTS: Final = "model.safetensors"
 """What a finished run leaves to be used."""
 PLAIN = (str, int, float, bool, type(None))
@@ -47,12 +53,12 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
         ValueError: If the state holds anything else; the message says where.
     """
     tensors: dict[str, Tensor] = {}
-    values = _flatten(state, "state", tensors)
-    final = folder / f"step-{step:08d}"
+    values = _values_of(step, state, tensors)
+    final = folder / _name(step)
     temporary = folder / f".writing-{final.name}-{uuid.uuid4().hex[:8]}"
     temporary.mkdir(parents=True)
-    save_file(tensors, temporary / TENSORS)
-    (temporary / VALUES).write_text(json.dumps({"step": step, "state": values}))
+    save_file({name: gather(tensor) for name, tensor in tensors.items()}, temporary / TENSORS)
+    (temporary / VALUES).write_text(values)
     digests = {name: _digest(temporary / name) for name in (TENSORS, VALUES)}
     (temporary / MANIFEST).write_text(json.dumps(digests, indent=1))
     for file in temporary.iterdir():
@@ -65,34 +71,73 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
     return final
 
 
-def load_checkpoint(path: Path) -> tuple[int, dict[str, Any]]:
+def save_sharded(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
+    """Write the state of one step where tensors are split over ranks; all call it together.
+
+    Ranks may share the folder or have one each, on another machine.
+    """
+    tensors: dict[str, Tensor] = {}
+    values = _values_of(step, state, tensors)
+    final = folder / _name(step)
+    if dist.get_rank() == 0:
+        shutil.rmtree(final, ignore_errors=True)
+    dist.barrier()
+    final.mkdir(parents=True, exist_ok=True)
+    (final / WRITING).touch()
+    dist.barrier()
+    files = write_tensors(final, tensors)
+    for file in files:
+        _sync(file)
+    digests, values = agree({file.name: _digest(file) for file in files}, values)
+    digests[VALUES] = hashlib.sha256(values.encode()).hexdigest()
+    _write_whole(final / VALUES, values)
+    _write_whole(final / MANIFEST, json.dumps(digests, indent=1, sort_keys=True))
+    dist.barrier()
+    (final / WRITING).unlink(missing_ok=True)
+    _sync(final)
+    return final
+
+
+def load_checkpoint(
+    path: Path, like: Mapping[str, Any] | None = None
+) -> tuple[int, dict[str, Any]]:
     """Steps done and the state, after checking every byte.
+
+    Args:
+        path: Of the checkpoint, written by any number of ranks.
+        like: A state whose split tensors are to be split alike; None gives whole ones.
 
     Raises:
         CheckpointError: If the folder is not exactly what was saved.
     """
+    templates: dict[str, Tensor] = {}
+    _flatten(like or {}, "state", templates)
+    is_split = any(isinstance(tensor, DTensor) for tensor in templates.values())
     try:
         manifest = json.loads((path / MANIFEST).read_text())
-        for name in (TENSORS, VALUES):
-            if _digest(path / name) != manifest[name]:
+        for name in {*manifest, VALUES}:
+            if _digest(path / Path(name).name) != manifest[name]:
                 raise CheckpointError(f"{path / name} is damaged: its digest is not the manifest's")
         content = json.loads((path / VALUES).read_text())
-        tensors = load_file(path / TENSORS)
+        is_whole = TENSORS in manifest and not is_split
+        tensors = load_file(path / TENSORS) if is_whole else read_tensors(path, templates)
     except (OSError, KeyError, TypeError, json.JSONDecodeError, SafetensorError) as error:
         raise CheckpointError(f"{path} is no complete checkpoint: {error!r}") from error
     return int(content["step"]), _unflatten(content["state"], tensors)
 
 
-def newest_checkpoint(folder: Path) -> tuple[int, dict[str, Any]] | None:
+def newest_checkpoint(
+    folder: Path, like: Mapping[str, Any] | None = None
+) -> tuple[int, dict[str, Any]] | None:
     """The newest sound checkpoint, or None when there is none at all.
 
     Raises:
         CheckpointError: If there are checkpoints and all are damaged.
     """
-    found = sorted(folder.glob("step-*"), reverse=True)
+    found = sorted(filter(_is_written, folder.glob("step-*")), reverse=True)
     for path in found:
         try:
-            return load_checkpoint(path)
+            return load_checkpoint(path, like)
         except CheckpointError as error:
             LOG.warning("checkpoint refused, falling back to the one before: %s", error)
     if found:
@@ -122,14 +167,28 @@ def refuse_second_run(out: Path, resume: bool) -> None:
 
 def prune_checkpoints(folder: Path, keep: int) -> None:
     """Remove all but the newest, and what interrupted writers left behind."""
-    for path in [*sorted(folder.glob("step-*"))[:-keep], *folder.glob(".writing-*")]:
-        shutil.rmtree(path)
+    steps = sorted(folder.glob("step-*"))
+    old = [*filter(_is_written, steps)][:-keep]
+    unfinished = [path for path in steps if not _is_written(path)]
+    for path in [*old, *unfinished, *folder.glob(".writing-*")]:
+        shutil.rmtree(path, ignore_errors=True)  # several ranks may be at it
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor]) -> str:
-    """Write a safetensors file in one step; returns its SHA-256."""
+    """Write a safetensors file in one step; returns its SHA-256.
+
+    Ranks that hold pieces of the weights call it together; the first one writes.
+    """
+    whole: dict[str, Tensor] = {}
+    is_first = current_ranks().is_first
+    for name, tensor in weights.items():
+        copy = gather(tensor)
+        if is_first:
+            whole[name] = copy
+    if not is_first:
+        return ""
     temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
-    save_file({name: gather(tensor) for name, tensor in weights.items()}, temporary)
+    save_file(whole, temporary)
     _sync(temporary)
     digest = _digest(temporary)
     temporary.rename(path)
@@ -160,9 +219,22 @@ def gather(tensor: Tensor) -> Tensor:
     return whole.cpu().contiguous().clone()
 
 
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def _is_written(path: Path) -> bool:
+    return not (path / WRITING).exists()
+
+
+def _values_of(step: int, state: Mapping[str, Any], tensors: dict[str, Tensor]) -> str:
+    """The plain values as JSON; the tensors they name are added to `tensors`."""
+    return json.dumps({"step": step, "state": _flatten(state, "state", tensors)})
+
+
 def _flatten(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
-        tensors[name] = gather(value)
+        tensors[name] = value
         return {"$tensor": name}
     if isinstance(value, PLAIN):
         return value
@@ -206,28 +278,8 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def place_like(state: Any, template: Any) -> Any:
-    """The state with whole tensors split as those of the template are (for sharded models)."""
-    if isinstance(state, Tensor) and isinstance(template, DTensor):
-        return _split(state, template)
-    if isinstance(state, Mapping) and isinstance(template, Mapping):
-        return {key: place_like(item, template.get(key)) for key, item in state.items()}
-    if isinstance(state, list) and isinstance(template, list) and len(state) == len(template):
-        return [place_like(s, t) for s, t in zip(state, template, strict=True)]
-    return state
-
-
-def place_optimizer_like(optimizer: torch.optim.Optimizer) -> None:
-    """Split the moments of an optimiser as its parameters are split."""
-    for parameter, moments in optimizer.state.items():
-        for name, value in moments.items():
-            fits = isinstance(value, Tensor) and value.shape == parameter.shape
-            if fits and isinstance(parameter, DTensor) and not isinstance(value, DTensor):
-                moments[name] = _split(value, parameter)
-
-
-def _split(whole: Tensor, template: DTensor) -> DTensor:
-    from torch.distributed.tensor import distribute_tensor
-
-    device = template.device_mesh.device_type
-    return distribute_tensor(whole.to(device), template.device_mesh, template.placements)
+def _write_whole(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
+    temporary.write_text(text)
+    _sync(temporary)
+    temporary.replace(path)

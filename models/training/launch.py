@@ -1,7 +1,9 @@
 """One recipe on many workers through Ray Train; the only file of `models` that knows Ray.
 
 Every worker runs `models.train.run_recipe` as one rank. Ray restarts dead workers; the run itself
-continues from its own checkpoints in `out`, so a restart loses at most one interval of them.
+continues from its own checkpoints in `out`, so a restart loses at most one interval of them. With a
+least and a most number of workers Ray takes as many as there is room for: it goes on with fewer
+when a node is gone, and with more when one comes. The batch stays the same.
 """
 
 import logging
@@ -32,30 +34,25 @@ def launch(
     data: TrainingData,
     out: Path | str,
     resume: bool = False,
-    num_workers: int = 0,
+    num_workers: int | tuple[int, int] = 0,
     max_failures: int = 2,
     start: Path | None = None,
 ) -> TrainResult:
     """Train through Ray Train on `num_workers` processes; 0 is its local mode, in this process.
 
     Args:
-        recipe: Resolved; its batch size must be a multiple of the workers.
+        recipe: Resolved; its batch size must be a multiple of any number of workers there may be.
         data: Tar files on storage that every worker sees, or a version, which each fetches.
         out: Folder on storage that every worker sees, or s3://bucket/prefix.
         resume: Continue the run in `out`.
-        num_workers: One per GPU, or CPU processes where there is none.
+        num_workers: One per GPU, or CPU processes where there is none; or the least and the most.
         max_failures: Restarts of dead workers before giving up.
         start: Finished run of the same model whose weights a fresh run begins with.
 
     Raises:
         ValueError: If the batch cannot be shared or `out` already holds a run.
     """
-    if num_workers < 0:
-        raise ValueError(f"workers must be 0 or more, got {num_workers}")
-    if num_workers > 0 and recipe.batch_size % num_workers:
-        raise ValueError(
-            f"batch_size {recipe.batch_size} must be a multiple of the {num_workers} workers"
-        )
+    most = _check_workers(num_workers, recipe.batch_size)
     refuse_second_run(local_run(out), resume)
     place = str(out) if is_remote(out) else str(Path(out).absolute())
     settings = {
@@ -65,10 +62,10 @@ def launch(
         "owner": uuid.uuid4().hex,
         "start": None if start is None else str(start.absolute()),
     }
-    if num_workers == 0:
+    if most == 0:
         logging.getLogger("ray.train").setLevel(logging.WARNING)  # it repeats every metric
     elif not ray.is_initialized():
-        _start_ray(num_workers)
+        _start_ray(most)
     use_gpu = torch.cuda.is_available()
     trainer = TorchTrainer(
         train_worker,
@@ -84,6 +81,38 @@ def launch(
     )
     trainer.fit()
     return _read_result(local_run(out), recipe.num_steps)
+
+
+def parse_workers(text: str) -> int | tuple[int, int]:
+    """A number of workers, or the least and the most: 4, or 1-4.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    try:
+        least, dash, most = text.partition("-")
+        return (int(least), int(most)) if dash else int(text)
+    except ValueError:
+        raise ValueError(f"workers must be a number or a range like 1-4, got {text!r}") from None
+
+
+def _check_workers(num_workers: int | tuple[int, int], batch_size: int) -> int:
+    """The most workers there may be."""
+    if isinstance(num_workers, int):
+        if num_workers < 0:
+            raise ValueError(f"workers must be 0 or more, got {num_workers}")
+        least = most = num_workers
+    else:
+        least, most = num_workers
+        if not 1 <= least <= most:
+            raise ValueError(f"workers must be a range like 1-4, got {least}-{most}")
+    bad = [number for number in range(max(1, least), most + 1) if batch_size % number]
+    if bad:
+        raise ValueError(
+            f"batch_size {batch_size} must be a multiple of the {bad[0]} workers that may share "
+            "it; choose another number or a narrower range"
+        )
+    return most
 
 
 def _tell_data(data: TrainingData) -> Any:

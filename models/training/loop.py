@@ -11,7 +11,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +26,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from models.data import Batch, ClipLoader
 from models.training.checkpoint import (
     newest_checkpoint,
-    place_like,
-    place_optimizer_like,
     prune_checkpoints,
     refuse_second_run,
     save_checkpoint,
+    save_sharded,
 )
 from models.training.metrics import MetricsLog, peak_flops, peak_memory_mb
 from models.training.parallelize import (
@@ -44,6 +43,7 @@ from models.training.parallelize import (
     replicate,
     shard,
 )
+from models.training.sharded import begin_moments
 
 LOG = logging.getLogger(__name__)
 
@@ -177,21 +177,23 @@ class _Run:
 
     def restore(self, resume: bool) -> int:
         refuse_second_run(self.folder.parent, resume)
-        found = newest_checkpoint(self.folder)
+        found = newest_checkpoint(self.folder, self._like())
         if found is None:
             return 0
         step, state = found
-        task_state = state["task"]
-        if is_sharded(self.task.module):
-            task_state = place_like(task_state, self.task.state_dict())
-        self.task.load_state_dict(task_state)
-        if is_sharded(self.task.module):
-            for optimizer in optimizers(self.task):
-                place_optimizer_like(optimizer)
+        self.task.load_state_dict(state["task"])
         self.loader.load_state_dict(state["loader"])
         self.flops = state["flops"]
         LOG.info("continuing after step %d of %d", step, self.settings.steps)
         return step
+
+    def _like(self) -> dict[str, Any]:
+        """How tensors are split here, those of the optimisers among them."""
+        if not is_sharded(self.task.module) or not any(self.folder.glob("step-*")):
+            return {}
+        for optimizer in optimizers(self.task):
+            begin_moments(optimizer)
+        return {"task": self.task.state_dict()}
 
     def prepare_ranks(self) -> None:
         if self.ranks.num_ranks > 1 and self.settings.parallel == "replicate":
@@ -271,14 +273,15 @@ class _Run:
     def _save(self, step: int) -> None:
         task_state = self.task.state_dict()
         state = {"task": task_state, "loader": self.loader.state_dict(), "flops": self.flops}
-        if self.ranks.is_first or is_sharded(self.task.module):
-            state = gather_sharded(state)
         path = None
-        if self.ranks.is_first:
+        if is_sharded(self.task.module):
+            path = save_sharded(self.folder, step, state)
+        elif self.ranks.is_first:
             path = save_checkpoint(self.folder, step, state)
-            prune_checkpoints(self.folder, self.settings.keep_checkpoints)
         if self.ranks.num_ranks > 1:
             dist.barrier()
+        if path is not None:
+            prune_checkpoints(self.folder, self.settings.keep_checkpoints)
         if self.report is not None:
             self.report(step, self.last, path)
 
@@ -294,19 +297,6 @@ def mean_metrics(
             sums[name] = sums.get(name, 0.0) + float(value) * len(batch.clip_id)
             counts[name] = counts.get(name, 0) + len(batch.clip_id)
     return {name: sums[name] / counts[name] for name in sums}
-
-
-def gather_sharded(state: Any) -> Any:
-    """The state with every split tensor made whole; all ranks must call it together."""
-    from torch.distributed.tensor import DTensor
-
-    if isinstance(state, DTensor):
-        return state.full_tensor()
-    if isinstance(state, Mapping):
-        return {key: gather_sharded(value) for key, value in state.items()}
-    if isinstance(state, (list, tuple)):
-        return type(state)(gather_sharded(value) for value in state)
-    return state
 
 
 def step_generator(seed: int, step: int, rank: int) -> torch.Generator:

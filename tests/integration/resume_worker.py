@@ -30,7 +30,11 @@ class Reconstruct:
         frames = batch.video[:, :, 0, ::4, ::4].flatten(1)
         noise = torch.randn(frames.shape, generator=generator)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = (self.module(frames + 0.1 * noise) - frames).square().mean()
+        loss = (
+            (self.module(frames + float(os.environ.get("NOISE", "0.1")) * noise) - frames)
+            .square()
+            .mean()
+        )
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
         self.optimizer.step()

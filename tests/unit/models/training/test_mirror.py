@@ -48,7 +48,7 @@ def state(value):
 
 
 def test_what_is_written_here_is_there_and_comes_back(bucket):
-    with run_folder(PLACE, is_writer=True) as (folder, changed):
+    with run_folder(PLACE) as (folder, changed):
         save_checkpoint(folder / CHECKPOINTS, 5, state(5))
         (folder / "metrics.jsonl").write_text("{}\n")
         changed()
@@ -61,10 +61,10 @@ def test_what_is_written_here_is_there_and_comes_back(bucket):
 
 
 def test_checkpoints_removed_here_go_there_and_half_copied_ones_do_not_count(bucket):
-    with run_folder(PLACE, is_writer=True) as (folder, _):
+    with run_folder(PLACE) as (folder, _):
         save_checkpoint(folder / CHECKPOINTS, 5, state(5))
         save_checkpoint(folder / CHECKPOINTS, 6, state(6))
-    with run_folder(PLACE, is_writer=True) as (folder, _):
+    with run_folder(PLACE) as (folder, _):
         shutil.rmtree(folder / CHECKPOINTS / "step-00000005")
     assert not bucket.list(f"{CHECKPOINTS}/step-00000005")
     bucket.write(f"{CHECKPOINTS}/step-00000009/state.safetensors", b"the rest was not copied")
@@ -73,7 +73,7 @@ def test_checkpoints_removed_here_go_there_and_half_copied_ones_do_not_count(buc
 
 
 def test_what_only_this_machine_knows_is_not_continued_from(bucket):
-    with run_folder(PLACE, is_writer=True) as (folder, _):
+    with run_folder(PLACE) as (folder, _):
         save_checkpoint(folder / CHECKPOINTS, 5, state(5))
     save_checkpoint(folder / CHECKPOINTS, 7, state(7))  # killed before it was copied
     found = newest_checkpoint(local_run(PLACE) / CHECKPOINTS)
@@ -83,16 +83,63 @@ def test_what_only_this_machine_knows_is_not_continued_from(bucket):
 
 def test_two_trainings_do_not_write_one_run(bucket):
     with (
-        run_folder(PLACE, is_writer=True, owner="a"),
+        run_folder(PLACE, owner="a"),
         pytest.raises(RuntimeError, match="another process trains into s3://runs/one"),
-        run_folder(PLACE, is_writer=True, owner="b"),
+        run_folder(PLACE, owner="b"),
     ):
         pass
     bucket.write(LEASE, json.dumps({"owner": "dead", "until": time.time() - 1}).encode())
-    with run_folder(PLACE, is_writer=True, owner="b"):  # an expired lease is free
+    with run_folder(PLACE, owner="b"):  # an expired lease is free
         held = json.loads(bucket.read(LEASE))
         assert held["owner"] == "b"
         _Mirror(PLACE, "b").take_lease()  # a restarted worker of the same training
+
+
+def pieces_of(rank, folder):
+    """What two ranks on two machines leave of a step."""
+    step = folder / CHECKPOINTS / "step-00000005"
+    step.mkdir(parents=True, exist_ok=True)
+    mine = f"shard-{rank + 1:05d}-of.safetensors"
+    (step / mine).write_bytes(b"piece %d" % rank)
+    (step / "state.json").write_text("{}")
+    names = ["shard-00001-of.safetensors", "shard-00002-of.safetensors", "state.json"]
+    (step / "manifest.json").write_text(json.dumps(dict.fromkeys(names, "")))
+
+
+def test_a_manifest_waits_for_the_pieces_of_other_machines(bucket, tmp_path, monkeypatch):
+    first, second = _Mirror(PLACE, "a", 0), _Mirror(PLACE, "a", 1)
+    first.folder, second.folder = tmp_path / "one", tmp_path / "two"
+    stale = f"{CHECKPOINTS}/step-00000005/shard-00002-of.safetensors"
+    bucket.write(stale, b"of a run that was killed")
+    first.forget_unfinished()
+    for rank, mirror in enumerate((first, second)):
+        pieces_of(rank, mirror.folder)
+    assert not first.push()
+    manifest = f"{CHECKPOINTS}/step-00000005/manifest.json"
+    assert not bucket.exists(manifest)
+    assert second.push()
+    assert bucket.read(stale) == b"piece 1"
+    assert first.push()
+    assert bucket.exists(manifest)
+    assert len(bucket.list(f"{CHECKPOINTS}/")) == 4
+    monkeypatch.setattr("models.training.mirror.LAST_COPY_S", 0.0)
+    bucket.delete(stale)
+    (first.folder / CHECKPOINTS / "step-00000005/manifest.json").write_text(
+        json.dumps({"shard-00003-of.safetensors": ""})
+    )
+    first.sent.clear()
+    with pytest.raises(OSError, match="--resume from the one before"):
+        first.push_all()
+
+
+def test_pieces_of_a_step_that_the_writer_has_not_begun_stay(bucket, tmp_path):
+    first = _Mirror(PLACE, "a", 0)
+    first.folder = tmp_path / "one"
+    save_checkpoint(first.folder / CHECKPOINTS, 5, state(5))
+    early = f"{CHECKPOINTS}/step-00000006/shard-00002-of.safetensors"
+    bucket.write(early, b"")
+    assert first.push()
+    assert bucket.exists(early)
 
 
 @pytest.mark.timeout(600)
