@@ -18,7 +18,7 @@ from pipelines.synthetic.detail import thinned
 from pipelines.synthetic.figure import BodyMotion
 from pipelines.synthetic.gait import Skeleton
 from pipelines.synthetic.people import PersonSpec, make_motion, place_motion
-from pipelines.synthetic.renderers.opengl import SurfaceMesh
+from pipelines.synthetic.renderers.mesh import SurfaceMesh
 from pipelines.synthetic.scanned import ScanSpec, body_name, body_of
 
 SKIN_GLOSS = 0.05

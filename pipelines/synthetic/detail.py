@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from pipelines.synthetic.renderers.opengl import SurfaceMesh
+from pipelines.synthetic.renderers.mesh import SurfaceMesh
 
 STEPS_PER_M = 100_000
 """Vertices in the same step are at the same place."""

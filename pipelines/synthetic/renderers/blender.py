@@ -23,7 +23,8 @@ from jaxtyping import Float, Int, UInt8
 from numpy.lib.format import open_memmap
 
 from pipelines.synthetic.environment import direction_of_pixels
-from pipelines.synthetic.renderers.opengl import FAR_M, NEAR_M, SurfaceMesh
+from pipelines.synthetic.renderers.mesh import SurfaceMesh
+from pipelines.synthetic.renderers.projection import FAR_M, NEAR_M
 from pipelines.synthetic.world import Pictures, World
 
 Engine = Literal["CYCLES", "BLENDER_EEVEE_NEXT"]
@@ -104,7 +105,7 @@ def trace_truth(world: World) -> Float[np.ndarray, "frames height width 3"]:
 
 
 def tone(linear: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
-    """Light times exposure to sRGB bytes, by the curve of `surface.frag.glsl`."""
+    """Light times exposure to sRGB bytes, by the curve of `light.frag.glsl`."""
     x = np.maximum(linear, 0.0)
     x = np.clip((x * (2.51 * x + 0.03)) / (x * (2.43 * x + 0.59) + 0.14), 0.0, 1.0)
     return (255.0 * x ** (1.0 / 2.2) + 0.5).astype(np.uint8)

@@ -28,7 +28,7 @@ SENSOR_MM = 36.0
 NEAR_SHADE_M = 2.0
 """After a bounce only what is nearer than this keeps the ambient light away."""
 HAZE_FROM_M = 12.0
-"""As in surface.frag.glsl."""
+"""As in light.frag.glsl."""
 
 
 def main(folder: Path) -> None:

@@ -15,12 +15,12 @@ import numpy as np
 EGL_PACKAGES = "libegl1 libgl1-mesa-dri libgles2 libgl1 libegl-mesa0 libgbm1"
 SHADERS = {
     "still": ("surface.vert.glsl", "surface.frag.glsl"),
+    "ground": ("surface.vert.glsl", "surface.frag.glsl"),
     "people": ("surface.vert.glsl", "surface.frag.glsl"),
+    "light": ("sky.vert.glsl", "light.frag.glsl"),
     "truth": ("truth.vert.glsl", "truth.frag.glsl"),
     "depth": ("depth.vert.glsl", "depth.frag.glsl"),
-    "sky": ("sky.vert.glsl", "sky.frag.glsl"),
     "sky_truth": ("sky.vert.glsl", "sky_truth.frag.glsl"),
-    "layer": ("sky.vert.glsl", "layer.frag.glsl"),
 }
 
 
@@ -50,7 +50,9 @@ def shader_program(name: str, is_cutout: bool) -> moderngl.Program:
     """Compiled shaders, one object per arguments; the cut-out variant drops low alpha."""
     folder = Path(__file__).parent / "shaders"
     texts = [(folder / file).read_text() for file in SHADERS[name]]
-    texts = [t.replace("#include flow.glsl", (folder / "flow.glsl").read_text()) for t in texts]
+    for shared in ("flow.glsl", "sample.glsl"):
+        text = (folder / shared).read_text()
+        texts = [t.replace(f"#include {shared}", text) for t in texts]
     defines = f"#define {name.upper()}" + "\n#define CUTOUT" * is_cutout
     texts = [text.replace("#version 330", f"#version 330\n{defines}") for text in texts]
     return opengl_context().program(vertex_shader=texts[0], fragment_shader=texts[1])

@@ -103,7 +103,8 @@ def test_joint_labels_lie_inside_their_persons_mask():
 
 
 def _away_from_people(instance: np.ndarray) -> np.ndarray:
-    return cv2.dilate((instance > 0).astype(np.uint8), np.ones((3, 3))) == 0
+    # a finger tip may cover a part of a pixel two away from the next centre on its person
+    return cv2.dilate((instance > 0).astype(np.uint8), np.ones((5, 5))) == 0
 
 
 def test_plate_equals_the_picture_except_at_people_and_their_shadows():

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -6,7 +7,10 @@ import pytest
 import torch
 
 from models.geometry import look_at, project
-from pipelines.synthetic.renderers.opengl import Lighting, OpenGLRenderer, SurfaceMesh, View
+from pipelines.synthetic.renderers import device
+from pipelines.synthetic.renderers.mesh import Lighting, SurfaceMesh
+from pipelines.synthetic.renderers.opengl import OpenGLRenderer, View
+from pipelines.synthetic.renderers.projection import FAR_M, NEAR_M
 from pipelines.synthetic.truth import pixel_truth
 
 WIDTH, HEIGHT = 80, 60
@@ -162,6 +166,39 @@ def test_plate_equals_the_picture_except_for_people_and_their_shadows():
     assert change[~near].max() <= 0  # outside of people only shadows: darker, never brighter
     assert (change[~near].sum(-1) < -30).any()  # there is a shadow
     assert (change[~near] == 0).all(-1).mean() > 0.6
+
+
+def test_light_on_people_and_their_shadows_is_all_that_changes_the_picture(monkeypatch):
+    """The picture is lit anew in a box only; with everything lit anew it is the same bits."""
+    box = _box((0.3, 0.5, 0.0), (0.25, 0.5, 0.25))
+    pictures = []
+    for is_everywhere in (False, True):
+        if is_everywhere:
+            monkeypatch.setattr(OpenGLRenderer, "_shaded_box_px", lambda *_: (0, 0, WIDTH, HEIGHT))
+        for eye in ((0.7, 1.6, 3.0), (-4.0, 3.0, -3.0), (0.0, 0.4, 1.2)):
+            with _renderer([[box]], props=[_box((-0.6, 0.3, -0.4), (0.2, 0.3, 0.2))]) as renderer:
+                *_, width, height = renderer._shaded_box_px(_view(eye))
+                pictures.append(renderer.render(_view(eye)).rgb)
+            assert is_everywhere or width * height < WIDTH * HEIGHT
+    for part, whole in zip(pictures[:3], pictures[3:], strict=True):
+        np.testing.assert_array_equal(part, whole)
+
+
+def test_a_sample_keeps_depth_and_materials_apart():
+    """A lamp shines, what is of the same colour beside it does not."""
+    wall = _square(5.0, 1.0, -2.0)
+    lamp = replace(_square(0.3, 1.0, -1.9), emission=3.0)
+    with _renderer([], props=[wall, lamp]) as renderer:
+        frame = renderer.render(_view((0.0, 1.0, 3.0)))
+    lit = frame.rgb.sum(-1)
+    middle, side = lit[int(K[1, 2]), int(K[0, 2])], lit[int(K[1, 2]), 4]
+    assert middle > side + 60
+
+
+def test_shaders_measure_depth_between_the_planes_of_the_camera():
+    text = (Path(device.__file__).parent / "shaders" / "sample.glsl").read_text()
+    assert f"LOG_FAR = {np.log2(FAR_M):.6f}" in text
+    assert f"LOG_RANGE = {np.log2(FAR_M / NEAR_M):.6f}" in text
 
 
 def test_pose_moves_a_person_and_nothing_else():
