@@ -1,6 +1,9 @@
-"""Instance masks from the soft person masks of the pose network."""
+"""Instance masks: by default from the soft person masks of the pose network."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -80,6 +83,38 @@ def without_islands(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, 
         small = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] < limit)
         result[np.isin(labels, small[small > 0])] = value
     return result
+
+
+@runtime_checkable
+class MaskBackend(Protocol):
+    """Gives every pixel to at most one person; person i of the tracks has label i + 1."""
+
+    def __call__(
+        self,
+        tracks: Sequence[PersonTrack],
+        frames: UInt8[np.ndarray, "frames height width 3"],
+    ) -> MaskTrack:
+        """Masks of a clip."""
+        ...
+
+
+def _pose(weights: Path | None) -> MaskBackend:
+    if weights is not None:
+        raise ValueError(f"the masks of the pose network need no weights; got {weights}")
+    return build_masks
+
+
+@functools.cache
+def _sam2(weights: Path | None) -> MaskBackend:
+    if weights is None:
+        raise ValueError("sam2 needs a weights file; give --mask-weights sam2.1_hiera_small.pt")
+    from pipelines.annotate.backends import sam2_masks  # loads slowly
+
+    propagate = sam2_masks.Sam2Propagator(weights)
+    return functools.partial(sam2_masks.build_masks_sam2, propagate=propagate)
+
+
+BACKENDS: dict[str, Callable[[Path | None], MaskBackend]] = {"pose": _pose, "sam2": _sam2}
 
 
 def people_pixels(masks: MaskTrack, margin_px: int = 0) -> Bool[np.ndarray, "frames height width"]:

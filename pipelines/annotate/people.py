@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -68,16 +69,20 @@ def people_from_npz(data: bytes) -> list[PersonTrack]:
 
 
 def detect_people(
-    frames: UInt8[np.ndarray, "frames height width 3"], fps: float, backend: str = "mediapipe"
+    frames: UInt8[np.ndarray, "frames height width 3"],
+    fps: float,
+    backend: str = "mediapipe",
+    weights: Path | None = None,
 ) -> list[PersonTrack]:
     """Find and follow the people of a clip; see `detect_people_with_report`."""
-    return detect_people_with_report(frames, fps, backend)[0]
+    return detect_people_with_report(frames, fps, backend, weights)[0]
 
 
 def detect_people_with_report(
     frames: UInt8[np.ndarray, "frames height width 3"],
     fps: float,
     backend: str = "mediapipe",
+    weights: Path | None = None,
     settings: TrackingSettings | None = None,
 ) -> tuple[list[PersonTrack], dict[str, int]]:
     """Find and follow the people of a clip.
@@ -86,6 +91,7 @@ def detect_people_with_report(
         frames: RGB.
         fps: Frames per second of `frames`.
         backend: A name in `BACKENDS`.
+        weights: File of the backend's network; the embedded one has its own.
         settings: Thresholds; the defaults suit the real test videos.
 
     Returns:
@@ -97,7 +103,7 @@ def detect_people_with_report(
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {sorted(BACKENDS)}, got {backend!r}")
     settings = settings or TrackingSettings()
-    return track_people(frames, fps, BACKENDS[backend](), settings)
+    return track_people(frames, fps, BACKENDS[backend](weights), settings)
 
 
 def track_people(
@@ -116,13 +122,27 @@ def track_people(
 
 
 @functools.cache
-def _mediapipe() -> PeopleBackend:
+def _mediapipe(weights: Path | None) -> PeopleBackend:
+    if weights is not None:
+        raise ValueError(f"mediapipe has its networks inside; it cannot take {weights}")
     from pipelines.annotate.backends.mediapipe_pose import MediaPipePose  # loads slowly
 
     return MediaPipePose()
 
 
-BACKENDS: dict[str, Callable[[], PeopleBackend]] = {"mediapipe": _mediapipe}
+@functools.cache
+def _yolo(weights: Path | None) -> PeopleBackend:
+    if weights is None:
+        raise ValueError("yolo needs a weights file; give --people-weights yolo11m-pose.pt")
+    from pipelines.annotate.backends.yolo_pose import YoloPose  # AGPL-3.0: only when asked for
+
+    return YoloPose(weights)
+
+
+BACKENDS: dict[str, Callable[[Path | None], PeopleBackend]] = {
+    "mediapipe": _mediapipe,
+    "yolo": _yolo,
+}
 
 
 def _track(person_id: int, chain: list[Tracklet], shape: tuple[int, ...]) -> PersonTrack:
