@@ -113,13 +113,25 @@ def ingest(
 
 def annotate(
     root: Root = "data",
-    backend: Annotated[list[str] | None, typer.Option(help="STAGE=NAME, repeatable.")] = None,
+    backend: Annotated[
+        list[str] | None, typer.Option(help="people=mediapipe|yolo, mask=pose|sam2; repeatable.")
+    ] = None,
+    people_weights: Annotated[Path | None, typer.Option(help="YOLO-pose .pt file.")] = None,
+    mask_weights: Annotated[Path | None, typer.Option(help="SAM2 .pt file.")] = None,
+    bodies: Annotated[
+        Path | None,
+        typer.Option(help="Result, or folder of results, of PHALP, WHAM, GVHMR, TRAM or ROMP."),
+    ] = None,
     workers: Workers = 0,
     as_json: Json = False,
 ) -> None:
     """Label ingested clips: people, camera, masks, background, points, bodies, quality.
 
-    Example: isa4d annotate --root data --backend people=mediapipe
+    Bodies of a tracker are taken instead of the fit for the footage its files are named after.
+
+    Example: isa4d annotate --root data --backend people=yolo --people-weights yolo11m-pose.pt
+
+    Example: isa4d annotate --root data --bodies outputs/
     """
     from pipelines.annotate.clip import annotate_clips
     from storage_schemas.store import Store
@@ -130,8 +142,13 @@ def annotate(
         if not mark:
             raise ValueError(f"--backend must be STAGE=NAME, got {text!r}")
         chosen[stage] = name
+    files = {"people": people_weights, "mask": mask_weights}
+    weights = {step: file for step, file in files.items() if file is not None}
     store = Store(root)
-    finish_stages(store, annotate_clips(store, backends=chosen, workers=workers), as_json)
+    accounts = annotate_clips(
+        store, backends=chosen, weights=weights, bodies=bodies, workers=workers
+    )
+    finish_stages(store, accounts, as_json)
 
 
 def pack(

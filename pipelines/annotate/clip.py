@@ -9,24 +9,25 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from models.body.model import BodyModel
+from pipelines.annotate import mask, people
+from pipelines.annotate.backends.torch_file import file_digest
 from pipelines.annotate.background import build_background
 from pipelines.annotate.body import fit_bodies
 from pipelines.annotate.camera import estimate_camera
 from pipelines.annotate.caption import write_caption
-from pipelines.annotate.mask import build_masks
-from pipelines.annotate.people import (
-    BACKENDS,
-    detect_people_with_report,
-    people_from_npz,
-    people_to_npz,
-)
+from pipelines.annotate.importers.place import place_bodies
+from pipelines.annotate.importers.readers import read_found
+from pipelines.annotate.importers.results import digest_of, find_results, result_for
+from pipelines.annotate.people import detect_people_with_report, people_from_npz, people_to_npz
 from pipelines.annotate.points import track_points
 from pipelines.annotate.quality import ClipEvidence, measure_quality
+from pipelines.ingest.duplicates import STAGE as DUPLICATE
 from pipelines.run import Accounting, Item, Rejected, Stage, Work, read_results, run_stage
 from pipelines.video_io import decode_mp4, encode_mp4
 from storage_schemas import shards
@@ -72,24 +73,26 @@ class ClipFolder:
         return MaskTrack.from_npz(self.read(shards.MASK))
 
 
-def find_people(item: Item, store: Store, backend: str) -> Mapping[str, bytes]:
+def find_people(item: Item, store: Store, backend: str, weights: str = "") -> Mapping[str, bytes]:
     """Who is in the clip.
 
     Raises:
         Rejected: `no_person`, if nobody is.
     """
     folder = ClipFolder(store=store, clip_id=item.key)
-    tracks, counts = detect_people_with_report(folder.frames, folder.clip.fps, backend)
+    file = Path(weights) if weights else None
+    tracks, counts = detect_people_with_report(folder.frames, folder.clip.fps, backend, file)
     if not tracks:
         raise Rejected("no_person", ", ".join(f"{name} {n}" for name, n in counts.items()))
     return {PEOPLE: people_to_npz(tracks)}
 
 
-def make_masks(item: Item, store: Store) -> Mapping[str, bytes]:
+def make_masks(item: Item, store: Store, backend: str, weights: str = "") -> Mapping[str, bytes]:
     """Who covers which pixel."""
     folder = ClipFolder(store=store, clip_id=item.key)
     tracks = people_from_npz(folder.read(PEOPLE))
-    return {shards.MASK: build_masks(tracks, folder.frames).to_npz()}
+    build = mask.BACKENDS[backend](Path(weights) if weights else None)
+    return {shards.MASK: build(tracks, folder.frames).to_npz()}
 
 
 def find_camera(item: Item, store: Store) -> Mapping[str, bytes]:
@@ -117,10 +120,15 @@ def find_points(item: Item, store: Store) -> Mapping[str, bytes]:
 
 
 class FitBodies:
-    """Bodies in the world, and the camera that they settle; holds the body model."""
+    """Bodies in the world, and the camera that they settle; holds the body model.
 
-    def __init__(self) -> None:
+    Where a tracker's result names the footage, its bodies are taken instead of the fit.
+    """
+
+    def __init__(self, bodies: str = "") -> None:
         self.body = BodyModel.load()
+        self.place = Path(bodies)
+        self.results = find_results(self.place) if bodies else []
 
     def __call__(self, item: Item, store: Store) -> Mapping[str, bytes]:
         """Fit one clip."""
@@ -128,7 +136,11 @@ class FitBodies:
         clip = folder.clip
         tracks = people_from_npz(folder.read(PEOPLE))
         camera = CameraTrack.from_npz(folder.read(LADDER))
-        fit = fit_bodies(tracks, camera, (clip.height, clip.width), clip.fps, self.body)
+        result = result_for(self.results, self.place, clip.uri)
+        if result is not None:
+            fit = place_bodies(read_found(result), tracks, camera, clip, self.body)
+        else:
+            fit = fit_bodies(tracks, camera, (clip.height, clip.width), clip.fps, self.body)
         return {shards.BODY: fit.bodies.to_npz(), shards.CAMERA: fit.camera.to_npz()}
 
 
@@ -168,12 +180,18 @@ class Step:
     weights: str = ""
 
 
+BACKENDS: Mapping[str, Mapping[str, Any]] = {"people": people.BACKENDS, "mask": mask.BACKENDS}
+"""Step -> its backends."""
+
 STEPS = (
     Step(
         name="people", version="1", reads=(shards.CLIP, shards.VIDEO), work=find_people,
         parameters={"backend": "mediapipe"}, weights="mediapipe 0.10.21",
     ),
-    Step(name="mask", version="1", reads=(shards.VIDEO, PEOPLE), work=make_masks),
+    Step(
+        name="mask", version="1", reads=(shards.VIDEO, PEOPLE), work=make_masks,
+        parameters={"backend": "pose"},
+    ),
     Step(name="camera", version="2", reads=(shards.VIDEO, shards.MASK), work=find_camera),
     Step(
         name="background", version="1", reads=(shards.VIDEO, shards.MASK, LADDER),
@@ -194,7 +212,9 @@ class InFolder:
 
     def __init__(self, step: str, **parameters: str) -> None:
         work = next(known.work for known in STEPS if known.name == step)
-        self.work: Work = work() if isinstance(work, type) else partial(work, **parameters)
+        self.work: Work = (
+            work(**parameters) if isinstance(work, type) else partial(work, **parameters)
+        )
 
     def __call__(self, item: Item, store: Store) -> Mapping[str, bytes]:
         """Make the members of one clip."""
@@ -206,6 +226,8 @@ def annotate_clips(
     store: Store,
     clip_ids: Sequence[str] | None = None,
     backends: Mapping[str, str] | None = None,
+    weights: Mapping[str, Path] | None = None,
+    bodies: Path | None = None,
     workers: int = 0,
 ) -> list[Accounting]:
     """Label clips; what is labelled already and unchanged is not done again.
@@ -214,6 +236,8 @@ def annotate_clips(
         store: Holds `clips/`.
         clip_ids: Which; None takes everything that ingest kept.
         backends: Step name -> backend, where a step has several.
+        weights: Step name -> file that its backend loads.
+        bodies: Result of a tracker, or a folder of such, for the footage that they name.
         workers: Ray actors; 0 works in this process.
 
     Returns:
@@ -222,10 +246,12 @@ def annotate_clips(
     Raises:
         ValueError: If there is nothing to label, or a step or backend is unknown.
     """
-    steps = [_with_backend(step, backends or {}) for step in STEPS]
+    steps = _chosen(backends or {}, weights or {})
     ids = sorted(clip_ids if clip_ids is not None else ingested(store))
     if not ids:
         raise ValueError(f"no ingested clip in {store.root}; run `isa4d ingest` first")
+    if bodies is not None:
+        steps = [_imported(step, bodies, store, ids) for step in steps]
     accounts: list[Accounting] = []
     for step in steps:
         stage = Stage(
@@ -246,23 +272,53 @@ def annotate_clips(
 
 
 def ingested(store: Store) -> list[str]:
-    """Ids of the clips that ingest made."""
+    """Ids of the clips that ingest made, without those that show what another one shows."""
     keys = [key for result in read_results(store, "ingest") for key in result.outputs]
-    return [key.split("/")[1] for key in keys if key.endswith(f"/{shards.CLIP}")]
+    twice = {result.key for result in read_results(store, DUPLICATE) if result.status == "filtered"}
+    ids = [key.split("/")[1] for key in keys if key.endswith(f"/{shards.CLIP}")]
+    return [clip_id for clip_id in ids if clip_id not in twice]
 
 
-def _with_backend(step: Step, backends: Mapping[str, str]) -> Step:
-    unknown = sorted(
-        set(backends) - {known.name for known in STEPS if "backend" in known.parameters}
-    )
+def _chosen(backends: Mapping[str, str], weights: Mapping[str, Path]) -> list[Step]:
+    """The steps with the backends and weights that were asked for."""
+    unknown = sorted({*backends, *weights} - set(BACKENDS))
     if unknown:
-        raise ValueError(
-            f"no step with backends is called {unknown}; there is people={sorted(BACKENDS)}"
-        )
-    if step.name not in backends:
+        there = ", ".join(f"{step}={sorted(names)}" for step, names in BACKENDS.items())
+        raise ValueError(f"no step with backends is called {unknown}; there is {there}")
+    return [_with_backend(step, backends.get(step.name), weights.get(step.name)) for step in STEPS]
+
+
+def _with_backend(step: Step, backend: str | None, weights: Path | None) -> Step:
+    if backend is not None:
+        if backend not in BACKENDS[step.name]:
+            raise ValueError(
+                f"backend of {step.name} must be one of {sorted(BACKENDS[step.name])}, "
+                f"got {backend!r}"
+            )
+        if backend != step.parameters["backend"]:  # what is said of the default holds no more
+            step = replace(step, parameters={"backend": backend}, weights="")
+    if weights is None:
         return step
-    if backends[step.name] not in BACKENDS:
+    if not weights.is_file():
+        raise ValueError(f"there is no weights file {weights} for {step.name}")
+    parameters = {**step.parameters, "weights": str(weights)}
+    digest = file_digest(weights)
+    return replace(step, parameters=parameters, weights=f"{weights.name} sha256 {digest}")
+
+
+def _imported(step: Step, place: Path, store: Store, clip_ids: Sequence[str]) -> Step:
+    """The body step with a tracker's results, if they are about any of the clips."""
+    if step.name != "body":
+        return step
+    if not place.exists():
+        raise ValueError(f"there is no result {place}")
+    results = find_results(place)
+    footage = {ClipFolder(store=store, clip_id=clip_id).clip.uri for clip_id in clip_ids}
+    if not any(result_for(results, place, uri) for uri in footage):
+        stems = ", ".join(sorted(Path(uri).stem for uri in footage)[:5])
         raise ValueError(
-            f"backend of {step.name} must be one of {sorted(BACKENDS)}, got {backends[step.name]!r}"
+            f"no result in {place} is named after footage of {store.root} ({stems}); name the "
+            "file or its folder after the video"
         )
-    return replace(step, parameters={**step.parameters, "backend": backends[step.name]})
+    parameters = {**step.parameters, "bodies": str(place)}
+    return replace(step, parameters=parameters, weights=f"bodies sha256 {digest_of(results)}")
