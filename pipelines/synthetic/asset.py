@@ -29,8 +29,10 @@ class Asset:
         """Describe a file; an .amc counts together with the .asf that gives it meaning.
 
         Raises:
-            ValueError: If an .amc has no skeleton beside it.
+            ValueError: If it is not there, or an .amc has no skeleton beside it.
         """
+        if not path.is_file():
+            raise ValueError(f"{path} is not there; is it a link to a file that was moved?")
         parts = [path, skeleton_of(path)] if path.suffix.lower() == ".amc" else [path]
         stats = [part.stat() for part in parts]
         stamps = tuple((s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in stats)
@@ -70,7 +72,8 @@ def list_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     Raises:
         ValueError: If there is none.
     """
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes)
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in suffixes)
+    files = sorted(p for p in found if not p.is_dir())
     if not files:
         raise ValueError(f"{folder} holds no {' or '.join(suffixes)} file")
     return files

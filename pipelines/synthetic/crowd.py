@@ -1,4 +1,5 @@
-"""Where people of one scene are: near each other, in each other's way, never in each other.
+"""Where people of one scene are: near each other, in each other's way, never in each other, and
+never behind each other all the time.
 
 World frame: metres, y up; azimuths from +z towards +x. A place is (x, z) of the pelvis in the
 middle of the clip, as in `PersonSpec`. Bodies are spheres along their bones, wide enough to hold
@@ -21,6 +22,10 @@ from pipelines.synthetic.gait import yaw_rotation
 
 CLEARANCE_M = 0.08
 """Between two bodies' spheres: room for both people's clothes."""
+SEEN_SHARE = 0.4
+"""So much of everybody shows in some moment, past all others."""
+NEAR_VIEW_M = 3.0
+"""How near the camera is taken to come when that is looked at; the nearer, the more is hidden."""
 ATTEMPTS = 12
 SKIN_POINTS = 500
 _ON_BONES: tuple[tuple[int, int, tuple[float, ...]], ...] = (
@@ -105,10 +110,33 @@ def clearance_m(movers: Sequence[Mover], stands: Sequence[Stand]) -> float:
     return least
 
 
+def seen_share(movers: Sequence[Mover], stands: Sequence[Stand], azimuth_deg: float) -> float:
+    """How much of whoever shows least is not behind others, in that person's best moment.
+
+    Seen from the azimuth at which the camera stands, by the spheres' centres.
+    """
+    placed = np.stack([mover.placed(stand) for mover, stand in zip(movers, stands, strict=True)])
+    radii = np.stack([mover.radii for mover in movers])
+    aside, view = _direction(azimuth_deg + 90.0), _direction(azimuth_deg)
+    floor = placed[..., [0, 2]]
+    away = NEAR_VIEW_M + (floor @ view).max() - floor @ view
+    height = placed[..., 1] - placed[..., 1].mean()
+    picture = np.stack([floor @ aside, height], axis=-1) / away[..., None]
+    least = 1.0
+    for person in range(len(movers)):
+        is_hidden = np.zeros(away.shape[1:], np.bool_)
+        for other in set(range(len(movers))) - {person}:
+            between = np.linalg.norm(picture[person][:, :, None] - picture[other][:, None], axis=-1)
+            is_over = between < (radii[other] / away[other])[:, None]
+            is_hidden |= (is_over & (away[other][:, None] < away[person][:, :, None])).any(-1)
+        least = min(least, float((~is_hidden).mean(1).max()))
+    return least
+
+
 def arrange(
     rng: np.random.Generator, movers: Sequence[Mover], layout: str, azimuth_deg: float
 ) -> tuple[Stand, ...]:
-    """Stands of a layout in which nobody is in anybody: drawn, checked, drawn wider.
+    """Stands of a layout in which nobody is in anybody or hidden: drawn, checked, drawn wider.
 
     Args:
         rng: Always used equally often per attempt.
@@ -119,7 +147,9 @@ def arrange(
     stands: tuple[Stand, ...] = ()
     for attempt in range(ATTEMPTS):
         stands = _rounded(LAYOUTS[layout](rng, len(movers), azimuth_deg, 1.0 + 0.15 * attempt))
-        if clearance_m(movers, stands) >= CLEARANCE_M:
+        if clearance_m(movers, stands) < CLEARANCE_M:
+            continue
+        if seen_share(movers, stands, azimuth_deg) >= SEEN_SHARE:
             return stands
     return _spread(movers, stands, azimuth_deg)
 

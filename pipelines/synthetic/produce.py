@@ -40,6 +40,7 @@ from pipelines.synthetic.growing_shard import (
 )
 from pipelines.synthetic.render import CODE_VERSION, OPENGL, TIERS, render_members, renderer
 from pipelines.synthetic.scene import SceneSettings, SceneSpec, sample_views
+from pipelines.synthetic.truth import Hidden
 from storage_schemas import shards as layout
 from storage_schemas.clip import ClipRecord
 from storage_schemas.dataset import Manifest, ShardEntry, check_name, index_key
@@ -108,6 +109,8 @@ def render(spec: SceneSpec, how: RenderSettings) -> dict[str, bytes]:
         return render_members(spec, tier=how.tier)[1]
     except OutOfFrame as error:
         raise Rejected("out_of_frame", str(error)) from error
+    except Hidden as error:
+        raise Rejected("hidden", str(error)) from error
     except ValueError as error:
         _reject_bad_file(error, [asset.file.name for asset in spec.assets])
         raise

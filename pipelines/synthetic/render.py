@@ -21,7 +21,14 @@ from pipelines.synthetic.renderers.blender import (
 from pipelines.synthetic.renderers.opengl import FrameBuffers, OpenGLRenderer, View
 from pipelines.synthetic.scanned import body_of
 from pipelines.synthetic.scene import SceneSpec
-from pipelines.synthetic.truth import Candidates, Truth, body_tracks, pixel_truth, point_tracks
+from pipelines.synthetic.truth import (
+    Candidates,
+    Truth,
+    body_tracks,
+    pixel_truth,
+    point_tracks,
+    require_seen,
+)
 from pipelines.synthetic.world import Pictures, World, build_world
 from pipelines.video_io import encode_mp4
 from storage_schemas import shards
@@ -187,12 +194,15 @@ def render_clip(spec: SceneSpec, tier: str = OPENGL) -> RenderedClip:
     Raises:
         ValueError: If there is no such tier, or a file of the scene is missing, changed or
             malformed.
+        Hidden: If somebody is never seen.
         RuntimeError: If there is no OpenGL.
     """
     if tier not in TIERS:
         raise ValueError(f"tier must be one of {sorted(TIERS)}, got {tier!r}")
     world = build_world(spec)
     drawing = draw_world(world)  # its own pictures come almost free: people are posed once
+    body = body_tracks(world.actors, world.camera, drawing.truth.instance)
+    require_seen(body, drawing.truth.instance)
     pictures = drawing.pictures if tier == OPENGL else TIERS[tier](world)
     truth = drawing.truth
     return RenderedClip(
@@ -202,7 +212,7 @@ def render_clip(spec: SceneSpec, tier: str = OPENGL) -> RenderedClip:
         depth_m=truth.depth_m,
         normal=truth.normal,
         flow=truth.flow,
-        body=body_tracks(world.actors, world.camera, truth.instance),
+        body=body,
         camera=world.camera,
         points=point_tracks(spec.seed, world.camera, truth, drawing.candidates),
     )

@@ -21,6 +21,8 @@ from storage_schemas.flow import FLOW_STEPS_PER_PX, FlowTrack
 from storage_schemas.normal import NormalTrack
 from storage_schemas.points import PointTracks
 
+SEEN_SHARE = 0.25
+"""Share of a person's joints that must show in some frame, past other people and things."""
 NUM_BACKGROUND_POINTS = 96
 NUM_BODY_POINTS = 64
 """Per person."""
@@ -30,6 +32,10 @@ DEPTH_TOLERANCE = 0.002
 """Relative: a point this much farther than everything around its pixel is hidden."""
 DEPTH_BITS = 0xFFFFFF80
 """Kept bits of a float32 depth: 1 part in 131072 (23 um at 3 m), half the bytes on disk."""
+
+
+class Hidden(ValueError):
+    """Somebody of the scene shows in no frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,3 +286,21 @@ def body_tracks(
         body_model=actors[0].body_model,
         foot_contact=np.stack([a.foot_contact for a in actors]),
     )
+
+
+def require_seen(body: BodyTracks, instance: UInt8[np.ndarray, "frames height width"]) -> None:
+    """Check that everybody can be seen: SEEN_SHARE of the joints on the own mask in some frame.
+
+    Raises:
+        Hidden: Naming who is not.
+    """
+    frames, height, width = instance.shape
+    frame = np.arange(frames)[:, None]
+    for person, joints_px in enumerate(body.joints_px):
+        column, row = np.floor(np.clip(joints_px, 0, (width - 1, height - 1))).astype(int).T
+        share = (instance[frame, row.T, column.T] == person + 1).mean(1).max()
+        if share < SEEN_SHARE:
+            raise Hidden(
+                f"person {person} shows at most {share:.0%} in any frame, less than "
+                f"{SEEN_SHARE:.0%}: others or things stand before it all the time"
+            )

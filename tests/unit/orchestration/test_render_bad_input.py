@@ -10,6 +10,7 @@ from orchestration.cli import main
 from pipelines.run import read_results
 from pipelines.synthetic import produce
 from pipelines.synthetic.camera_path import OutOfFrame
+from pipelines.synthetic.truth import Hidden
 from storage_schemas.store import Store
 
 LINE = "render --count 6 --frames 2 --size 32 --camera static --json --root data"
@@ -35,6 +36,15 @@ def amass_with_nan(folder):
     poses = np.zeros((9, 156))
     poses[4, 3] = np.nan
     np.savez(folder / "nan.npz", poses=poses, trans=np.zeros((9, 3)), mocap_framerate=60.0)
+
+
+def amc_without_asf(folder):
+    (folder / "orphan.amc").write_text(":FULLY-SPECIFIED\n:DEGREES\n1\nroot 0 0 0 0 0 0\n")
+
+
+def broken_link(folder):
+    (folder / "gone.bvh").symlink_to(folder / "nowhere")
+    (folder / "whole folder.bvh").mkdir()  # no file: not looked at
 
 
 def torn_hdr(folder):
@@ -65,6 +75,8 @@ def ask(tmp_path, monkeypatch, capsys):
         ("mocap", short_bvh),
         ("mocap", amass_without_rate),
         ("mocap", amass_with_nan),
+        ("mocap", amc_without_asf),
+        ("mocap", broken_link),
         ("panorama", torn_hdr),
         ("panorama", torn_exr),
     ],
@@ -102,18 +114,44 @@ def test_a_folder_of_bad_files_gives_no_shard_and_one_line(ask, tmp_path):
     assert "torn.bvh" in error
 
 
-def test_people_who_leave_the_frame_are_a_reason(ask, monkeypatch):
+@pytest.mark.parametrize(("error", "reason"), [(OutOfFrame, "out_of_frame"), (Hidden, "hidden")])
+def test_people_who_leave_the_frame_or_are_never_seen_are_a_reason(ask, monkeypatch, error, reason):
     render = produce.render_members
 
     def lose_one(spec, **options):
         if spec.seed == 1:
-            raise OutOfFrame("no distance up to 80 m keeps the people in the frame")
+            raise error("no distance up to 80 m keeps the people in the frame")
         return render(spec, **options)
 
     monkeypatch.setattr(produce, "render_members", lose_one)
-    code, out, _ = ask(LINE)
+    code, out, _ = ask(LINE.replace("--count 6", "--count 2"))
     (stage,) = json.loads(out)["stages"]
-    assert (code, stage["kept"], stage["filtered"]) == (0, 5, {"out_of_frame": 1})
+    assert (code, stage["kept"], stage["filtered"]) == (0, 1, {reason: 1})
+
+
+def run_away(source, target):
+    """The recorded run, its way forty times as long: over a hundred metres."""
+    head, mark, motion = source.read_text().partition("MOTION")
+    count, rate, *rows = motion.strip().splitlines()
+    values = np.array([row.split() for row in rows], float)
+    values[:, [0, 2]] *= 40
+    lines = [" ".join(f"{value:g}" for value in row) for row in values]
+    target.write_text("\n".join([head + mark, count, rate, *lines]))
+
+
+def test_a_recorded_run_that_leaves_the_frame_costs_its_clips(ask, tmp_path, shared_data):
+    """A resting camera keeps nobody in the frame who runs farther than it can step back."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    run = shared_data / "mocap/cmu_bvh/16_31.bvh"
+    shutil.copy(run, folder / "run.bvh")
+    run_away(run, folder / "away.bvh")
+    code, out, error = ask(f"{LINE} --mocap files".replace("--frames 2", "--frames 7 --fps 2"))
+    assert code == 0, error
+    (stage,) = json.loads(out)["stages"]
+    assert (stage["inputs"], list(stage["filtered"])) == (6, ["out_of_frame"])
+    assert stage["kept"] + stage["filtered"]["out_of_frame"] == 6
+    assert stage["kept"] > 0
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,12 @@ from pipelines.synthetic.crowd import (
     ANYBODY,
     CLEARANCE_M,
     LAYOUTS,
+    SEEN_SHARE,
     TRAVELLERS,
     Stand,
     arrange,
     clearance_m,
+    seen_share,
 )
 from pipelines.synthetic.figure import MIRRORED, mirror
 from pipelines.synthetic.gait import Skeleton
@@ -103,6 +105,32 @@ def test_some_hide_others_from_the_camera():
     assert hidden >= 3
 
 
+def test_nobody_is_behind_others_all_the_time():
+    for seed in range(12):
+        people = _people(seed, 2 + seed % 4)
+        movers = [make_person_mover(person, CLIP_S) for person in people]
+        stands = [Stand(place_m=p.place_m, heading_deg=p.heading_deg) for p in people]
+        assert seen_share(movers, stands, 40.0) >= SEEN_SHARE
+
+
+def test_the_seen_share_is_that_past_all_others():
+    movers = [make_person_mover(_people(0, 1, ("clap",))[0], CLIP_S)] * 3
+    azimuth = np.radians(30.0)
+
+    def stands(*places: tuple[float, float]) -> list[Stand]:
+        """Places as metres towards the camera and to its side."""
+        turn = np.array([[np.sin(azimuth), np.cos(azimuth)], [np.cos(azimuth), -np.sin(azimuth)]])
+        xz = np.array(places) @ turn
+        return [Stand(place_m=(float(x), float(z)), heading_deg=30.0) for x, z in xz]
+
+    assert seen_share(movers[:1], stands((0, 0)), 30.0) == 1.0
+    assert seen_share(movers, stands((0, -2), (0, 0), (0, 2)), 30.0) == 1.0
+    assert seen_share(movers[:2], stands((0, 0), (0.8, 0)), 30.0) < 0.1
+    assert seen_share(movers[:2], stands((0, 0), (0.8, 0)), 120.0) == 1.0
+    part = seen_share(movers[:2], stands((0, 0), (0.8, 0.3)), 30.0)
+    assert 0.1 < part < 0.95
+
+
 def test_people_are_a_pure_function_of_the_generator():
     assert _people(3, 4) == _people(3, 4) != _people(4, 4)
 
@@ -115,6 +143,7 @@ def test_every_layout_comes_clear_also_where_it_is_crowded(layout):
     movers = [make_person_mover(person, CLIP_S) for person in people]
     stands = arrange(np.random.default_rng(0), movers, layout, 0.0)
     assert clearance_m(movers, stands) >= CLEARANCE_M
+    assert seen_share(movers, stands, 0.0) >= SEEN_SHARE
     assert set(ANYBODY) | set(TRAVELLERS) == set(LAYOUTS)
 
 

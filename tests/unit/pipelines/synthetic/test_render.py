@@ -11,6 +11,7 @@ from pipelines.synthetic import render
 from pipelines.synthetic.actor import make_actor
 from pipelines.synthetic.render import RenderedClip, render_clip, render_members
 from pipelines.synthetic.scene import SceneSettings, SceneSpec, sample_scene
+from pipelines.synthetic.truth import Hidden
 from pipelines.synthetic.world import Pictures, World
 from pipelines.video_io import decode_mp4
 from storage_schemas import shards
@@ -310,3 +311,20 @@ def test_recorded_motion_is_rendered(shared_data):
     clip = render_clip(sample_scene(5, settings))
     assert clip.body.visible.all()
     assert clip.frames.mean() > 30
+
+
+def test_a_clip_in_which_somebody_is_never_seen_is_refused():
+    """One stands right behind another before a resting camera, then one step aside."""
+    plain = replace(SETTINGS, width=48, height=48, num_frames=2, camera_kinds=("static",))
+    spec = sample_scene(3, replace(plain, motion_kinds=("clap",)))
+    turn = np.radians(spec.camera.azimuth_deg)
+    front = replace(
+        spec.people[0], place_m=(np.sin(turn), np.cos(turn)), heading_deg=spec.camera.azimuth_deg
+    )
+    behind = replace(front, place_m=(0.0, 0.0))
+    aside = replace(front, place_m=(np.cos(turn), -np.sin(turn)))
+    camera = replace(spec.camera, elevation_deg=0.0)
+    with pytest.raises(Hidden, match="person 1 shows at most"):
+        render_clip(replace(spec, people=(front, behind), camera=camera))
+    seen = render_clip(replace(spec, people=(front, aside), camera=camera))
+    assert seen.body.visible.all()
