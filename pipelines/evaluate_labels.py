@@ -5,7 +5,7 @@ the choice of world does not matter. Joints: `EVALUATION_JOINTS` (14). People ar
 frame by the distance of their joints in the image.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,9 @@ MIN_PATH_M = 0.01
 METRICS = (
     "pa_mpjpe_mm", "mpjpe_mm", "root_error_mm", "joints_px", "person_recall", "person_precision",
     "id_switches", "mask_iou", "plate_psnr_db", "camera_rotation_deg", "camera_ate_pct",
-    "camera_static_recall", "camera_static_correct",
+    "camera_static_recall", "camera_static_correct", "camera_solved",
+    "camera_rotation_solved_deg", "camera_ate_solved_pct", "focal_error_pct",
+    "within_1_sigma", "within_2_sigma",
 )  # fmt: skip
 
 
@@ -80,7 +82,7 @@ def camera_errors(found: CameraTrack, truth: CameraTrack) -> dict[str, float]:
     """Rotation relative to the first frame in degrees; trajectory error (RMSE after Sim3).
 
     The trajectory error is in percent of the true path, and absent for a path shorter than
-    `MIN_PATH_M`.
+    `MIN_PATH_M`. `_solved_`: the same where a camera was found, which the goals are about.
     """
     if len(found.K) != len(truth.K):
         raise ValueError(f"found camera must have {len(truth.K)} frames, got {len(found.K)}")
@@ -90,8 +92,12 @@ def camera_errors(found: CameraTrack, truth: CameraTrack) -> dict[str, float]:
     trace = np.einsum("tij,tij->t", first, second)
     angle = np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
     is_static = truth.kind == "static"
+    solved = found.kind != "unknown"
+    focal = found.K[:, 1, 1] / truth.K[:, 1, 1]
     result = {
         "camera_rotation_deg": float(angle.mean()),
+        "camera_solved": float(solved),
+        "focal_error_pct": 100 * float(np.abs(focal - 1).mean()),
         "camera_static_correct": float((found.kind == "static") == is_static),
     }
     if is_static:
@@ -104,6 +110,10 @@ def camera_errors(found: CameraTrack, truth: CameraTrack) -> dict[str, float]:
     if path_m > MIN_PATH_M:
         rmse_m = float(np.sqrt((aligned_distance(*centres) ** 2).mean()))
         result["camera_ate_pct"] = 100 * rmse_m / path_m
+    if solved:
+        for name, unit in (("rotation", "deg"), ("ate", "pct")):
+            if f"camera_{name}_{unit}" in result:
+                result[f"camera_{name}_solved_{unit}"] = result[f"camera_{name}_{unit}"]
     return result
 
 
@@ -169,7 +179,11 @@ def evaluate_labels(
         over the clips on which the metric could be measured, and their number. Metrics measured
         nowhere are named under `settings.absent`.
     """
-    rows = [evaluate_clip(found, truth, body) for found, truth in clips]
+    return summarise([evaluate_clip(found, truth, body) for found, truth in clips], body)
+
+
+def summarise(rows: Sequence[Mapping[str, float]], body: BodyModel) -> dict[str, Any]:
+    """What `evaluate_labels` tells of clips that `evaluate_clip` has measured."""
     metrics = {}
     for name in METRICS:
         values = [row[name] for row in rows if name in row]
@@ -211,12 +225,28 @@ def _pose_errors(
     aligned = [aligned_distance(x, y).mean() for x, y in zip(a[:, picks], b[:, picks], strict=True)]
     apart = (a - a[:, :1]) - (b - b[:, :1])
     pixels = found.bodies.joints_px[columns, frames] - truth.bodies.joints_px[rows, frames]
-    return {
+    return _coverage(found.bodies.joint_sigma_m, (columns, frames), apart) | {
         "pa_mpjpe_mm": 1000 * float(np.mean(aligned)),
         "mpjpe_mm": 1000 * float(np.linalg.norm(apart[:, picks], axis=-1).mean()),
         "root_error_mm": 1000 * float(np.linalg.norm(a[:, 0] - b[:, 0], axis=-1).mean()),
         "joints_px": float(np.linalg.norm(pixels[:, picks], axis=-1).mean()),
     }
+
+
+def _coverage(
+    sigma_m: Float[np.ndarray, "people frames 24"] | None,
+    where: tuple[np.ndarray, np.ndarray],
+    error_m: Float[np.ndarray, "hits 24 3"],
+) -> dict[str, float]:
+    """Share of the errors along each axis within one and two foretold standard deviations.
+
+    68 and 95 % where the errors are as large as foretold, and normal.
+    """
+    if sigma_m is None:
+        return {}
+    picks = list(JOINTS)
+    units = np.abs(error_m[:, picks]) / np.maximum(sigma_m[where][:, picks, None], 1e-6)
+    return {f"within_{n}_sigma": float((units < n).mean()) for n in (1, 2)}
 
 
 def _mask_iou(found: MaskTrack, truth: MaskTrack, matched: np.ndarray) -> dict[str, float]:

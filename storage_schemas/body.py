@@ -14,6 +14,7 @@ OPTIONAL_SHAPES: dict[str, tuple[int | None, ...]] = {
     "jaw_pose": (3,),
     "expression": (None,),
     "foot_contact": (4,),
+    "joint_sigma_m": (24,),
 }
 DTYPES: dict[str, type[np.generic]] = {
     "person_id": np.int64,
@@ -49,6 +50,9 @@ class BodyTracks:
     expression: Float32[np.ndarray, "people frames components"] | None = None
     foot_contact: Bool[np.ndarray, "people frames 4"] | None = None
     """Left heel, left ball, right heel, right ball resting on the floor."""
+    joint_sigma_m: Float32[np.ndarray, "people frames 24"] | None = None
+    """Standard deviation along each axis of a joint's place relative to the pelvis; grows away
+    from the frames that were seen."""
 
     def __post_init__(self) -> None:
         """Validate every field."""
@@ -73,6 +77,8 @@ class BodyTracks:
                 check_shape(name, value, (people, frames, *tail))
         if len(set(self.person_id.tolist())) != people:
             raise ValueError(f"person_id must be distinct, got {self.person_id.tolist()}")
+        if self.joint_sigma_m is not None and np.any(self.joint_sigma_m < 0):
+            raise ValueError("joint_sigma_m must not be negative")
         if np.any((self.confidence < 0) | (self.confidence > 1)):
             raise ValueError("confidence must lie in [0, 1]")
 

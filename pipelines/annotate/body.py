@@ -8,6 +8,8 @@ floor (y = 0) and scale from the people and returns the camera track moved along
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,9 +19,24 @@ from torch import Tensor
 
 from models.body.model import BodyModel
 from models.geometry import invert_rigid, project, rigid, so3_exp, so3_log
+from models.lifter import WEIGHTS, Lifted, Lifter, Sight, load_lifter, look
+from pipelines.annotate.body_doubt import joint_doubt
 from pipelines.annotate.body_energy import BodyState, Energy, Sigmas, landmark_error_px
-from pipelines.annotate.body_landmarks import KEYPOINT_WEIGHTS, LEFT_RIGHT, map_landmarks
-from pipelines.annotate.body_start import LIMBS_AND_TORSO, Observation, guess_pose, swing, unswap
+from pipelines.annotate.body_landmarks import (
+    KEYPOINT_WEIGHTS,
+    LEFT_RIGHT,
+    NUM_KEYPOINTS,
+    POINT_TRUST,
+    map_landmarks,
+)
+from pipelines.annotate.body_start import (
+    LIMBS_AND_TORSO,
+    NUM_JOINTS,
+    Observation,
+    guess_pose,
+    swing,
+    unswap,
+)
 from pipelines.annotate.people import PersonTrack
 from storage_schemas.body import BodyTracks
 from storage_schemas.camera import CameraTrack
@@ -39,6 +56,8 @@ class FitSettings:
     contact_interval: int = 20
     """Iterations between decisions about which feet stand."""
     sigmas: Sigmas = field(default_factory=Sigmas)
+    lifter: Path | None = WEIGHTS
+    """Weights that turn what the detector says into joints; None takes its landmarks as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,14 +109,22 @@ def fit_bodies(
     if not tracks:
         return FitResult(bodies=_nobody(frames, name), camera=camera, diagnostics={})
     landmarks = map_landmarks(body)
-    seen = observe(tracks, camera, size_px, landmarks.template[:33])
+    rest = landmarks.template[:NUM_KEYPOINTS]
+    lifter = None if settings.lifter is None else _lifter(settings.lifter)
+    seen = observe(tracks, camera, size_px, rest, settings.sigmas, lifter)
     start = guess_pose(seen, body, landmarks)
     state = BodyState(start, _upright(seen.T_camera_world, camera.is_metric), body, landmarks)
     energy = Energy(seen, fps, settings.sigmas, ground_is_known=camera.is_metric)
     free_scale = not camera.is_metric and camera.kind == "moving"
     last = minimise(state, energy, settings, free_scale)
     T_new_old = torch.eye(4) if camera.is_metric else _settle(state, energy)
-    return _result(state, energy, T_new_old, camera, [t.person_id for t in tracks], name, last)
+    ids, lifted = [track.person_id for track in tracks], lifter is not None
+    return _result(state, energy, T_new_old, camera, ids, name, last, lifted)
+
+
+@cache
+def _lifter(folder: Path) -> Lifter:
+    return load_lifter(folder)
 
 
 def observe(
@@ -105,6 +132,8 @@ def observe(
     camera: CameraTrack,
     size_px: tuple[int, int],
     rest_landmarks: Float[Tensor, "33 3"],
+    sigmas: Sigmas,
+    lifter: Lifter | None = None,
 ) -> Observation:
     """Evidence of all tracks as tensors: axes of the world, our metres, swaps undone."""
     keypoints = _stack([t.keypoints_px for t in tracks])
@@ -121,25 +150,54 @@ def observe(
     height, width = size_px
     limit = keypoints.new_tensor([width, height])
     inside = ((keypoints > -0.02 * limit) & (keypoints < 1.02 * limit)).all(-1)
-    weight = weight * torch.where(inside, 1.0, 0.2) * visible[..., None]
     K, T = (torch.tensor(a, dtype=torch.float32) for a in (camera.K, camera.T_camera_world))
     # The detector sees each person through a crop, as if its camera looked straight at them.
-    hips = keypoints[:, :, [23, 24]].mean(2)
-    ray = torch.cat(
-        [(hips - K[:, :2, 2]) / K[:, (0, 1), (0, 1)], torch.ones_like(hips[..., :1])], -1
-    )
-    R_camera_crop = swing(torch.tensor([0.0, 0.0, 1.0]), ray)
-    world = world @ R_camera_crop.mT @ T[:, :3, :3]
-    world = world - world[..., [23, 24], :].mean(-2, keepdim=True)
+    sight = look(keypoints, world, weight, K)
+    weight = weight * torch.where(inside, 1.0, 0.2) * visible[..., None]
+    R_crop_world = sight.R_camera_crop.mT @ T[:, :3, :3]
+    if lifter is None:
+        world = sight.points[..., 2:5] @ R_crop_world
+        world = world * _body_scale(world, weight, rest_landmarks)[:, None, None, None]
+        points = _only_landmarks(keypoints, world, weight, size, sigmas)
+    else:
+        points = _lifted(lifter.lift(sight), sight, R_crop_world, K, visible, sigmas.lifted)
     return Observation(
-        keypoints_px=keypoints,
-        weight=weight,
-        world_m=world * _body_scale(world, weight, rest_landmarks)[:, None, None, None],
-        visible=visible,
-        size_px=size,
-        K=K,
-        T_camera_world=T,
+        **points, weight=weight, visible=visible, size_px=size, K=K, T_camera_world=T
     )
+
+
+def _only_landmarks(
+    keypoints_px: Tensor, world_m: Tensor, weight: Tensor, size_px: Tensor, sigmas: Sigmas
+) -> dict[str, Tensor]:
+    """The detector's word for it: nothing is known of the joints but the landmarks."""
+    joints = weight.new_zeros(*weight.shape[:2], NUM_JOINTS)
+    trust = torch.cat([joints, weight * torch.tensor(KEYPOINT_WEIGHTS)], 2)
+    nowhere = joints[..., None]
+    return {
+        "points_px": torch.cat([nowhere.expand(-1, -1, -1, 2), keypoints_px], 2),
+        "points_m": torch.cat([nowhere.expand(-1, -1, -1, 3), world_m], 2),
+        "sigma_px": (sigmas.pixel * size_px / 100)[..., None].expand_as(trust),
+        "sigma_m": torch.full_like(trust, sigmas.landmark_m),
+        "trust": trust,
+    }
+
+
+def _lifted(
+    lifted: Lifted, sight: Sight, R_crop_world: Tensor, K: Tensor, visible: Tensor, factor: float
+) -> dict[str, Tensor]:
+    """The lifter's points in the world's axes and in the image."""
+    plane = lifted.image * sight.scale[..., None, None]
+    rays = torch.cat([plane, torch.ones_like(plane[..., :1])], -1) @ sight.R_camera_crop.mT
+    pixels = rays @ K.mT
+    focal = (K[:, 0, 0] * K[:, 1, 1]).sqrt()[:, None]
+    trust = torch.tensor(POINT_TRUST) * visible[..., None]
+    return {
+        "points_px": pixels[..., :2] / pixels[..., 2:].clamp_min(0.1),
+        "points_m": lifted.points_m @ R_crop_world,
+        "sigma_px": factor * 3**0.5 * lifted.log_scale_image.exp() * sight.scale[..., None] * focal,
+        "sigma_m": factor * 2 * lifted.log_scale_m.exp(),
+        "trust": trust,
+    }
 
 
 def minimise(state: BodyState, energy: Energy, settings: FitSettings, free_scale: bool) -> float:
@@ -190,6 +248,7 @@ def _result(
     person_id: list[int],
     body_model: str,
     last_energy: float,
+    lifted: bool,
 ) -> FitResult:
     posed, seen = state.place(), energy.seen
     T_camera_old = energy.camera(state)
@@ -199,6 +258,10 @@ def _result(
     T_camera_new = T_camera_old @ invert_rigid(T_new_old)
     joints_px, _ = project(joints, seen.K, T_camera_new)
     confidence = _confidence(error, seen)
+    doubt = None
+    if lifted:
+        hips = posed.points[..., [23, 24], :].mean(-2)
+        doubt = joint_doubt(posed.joints, hips, state.rest_joints(), seen, energy.fps).numpy()
     # An angle beyond pi is the same rotation: keep the short form.
     body_pose = so3_log(so3_exp(state.body_pose))
     bodies = BodyTracks(
@@ -211,6 +274,7 @@ def _result(
         confidence=confidence.numpy(),
         joints_px=joints_px.numpy(),
         body_model=body_model,
+        joint_sigma_m=doubt,
     )
     used = (seen.weight > MIN_CONFIDENCE) & torch.isin(
         torch.arange(33), torch.tensor(LIMBS_AND_TORSO)

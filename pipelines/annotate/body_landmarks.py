@@ -31,6 +31,12 @@ KEYPOINT_WEIGHTS = (
 )  # fmt: skip
 """How much each landmark counts: limbs and torso full, the many points of face and hands little."""
 
+POINT_TRUST = (
+    0.5, 0.5, 0.5, 0.2, 0.5, 0.5, 0.2, 0.5, 0.5, 0.2, 0.3, 0.3, 0.5, 0.2, 0.2, 0.5, 0.5, 0.5, 0.5,
+    0.5, 0.5, 0.5, 0.2, 0.2, *(0.3 * weight for weight in KEYPOINT_WEIGHTS),
+)  # fmt: skip
+"""How much each of the lifter's points counts: SMPL's joints, then the landmarks."""
+
 _JOINT = {name: index for index, name in enumerate(SMPL_JOINTS)}
 # Offsets in metres, left side, rest axes. Started from anatomy, then moved by the mean residual of
 # the detector on seven people rendered with known bodies (48 frames each, 256 px).

@@ -23,6 +23,7 @@ LIMBS_AND_TORSO = (11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
 FLIP_COST_M = 0.03
 """Cost of calling a frame's left and right swapped, as metres of mean landmark motion."""
 
+NUM_JOINTS = len(SMPL_JOINTS)
 _JOINT = {name: index for index, name in enumerate(SMPL_JOINTS)}
 # (joints of the chain, landmarks of the chain, rest hinge axis): three points each
 _LIMBS = (
@@ -44,16 +45,32 @@ _ENDS = {
 class Observation:
     """What was seen of all people of a clip; weights are 0 where nothing was."""
 
-    keypoints_px: Float[Tensor, "people frames 33 2"]
+    points_px: Float[Tensor, "people frames 57 2"]
+    """SMPL's 24 joints, then the 33 landmarks."""
+    points_m: Float[Tensor, "people frames 57 3"]
+    """The same in metres about the middle of the hip landmarks, along the world's axes."""
+    sigma_px: Float[Tensor, "people frames 57"]
+    """Standard deviation of `points_px` along each axis."""
+    sigma_m: Float[Tensor, "people frames 57"]
+    trust: Float[Tensor, "people frames 57"]
+    """How much each point counts: 0 what is not known, as the joints are where nothing lifts."""
     weight: Float[Tensor, "people frames 33"]
     """Confidence of each landmark, 0..1, before the landmarks' own importance."""
-    world_m: Float[Tensor, "people frames 33 3"]
-    """Landmarks in metres about the mid hip, along the axes of the world frame."""
     visible: Bool[Tensor, "people frames"]
     size_px: Float[Tensor, "people frames"]
     """Height of the person in the image."""
     K: Float[Tensor, "frames 3 3"]
     T_camera_world: Float[Tensor, "frames 4 4"]
+
+    @property
+    def keypoints_px(self) -> Float[Tensor, "people frames 33 2"]:
+        """The landmarks in the image."""
+        return self.points_px[:, :, NUM_JOINTS:]
+
+    @property
+    def world_m(self) -> Float[Tensor, "people frames 33 3"]:
+        """The landmarks about the mid hip, along the axes of the world."""
+        return self.points_m[:, :, NUM_JOINTS:]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 World: y up, right-handed; the first camera stands upright at the origin and looks along -z.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from pipelines.annotate.backends.colmap_sfm import reconstruct
 from pipelines.annotate.backends.feature_tracks import Matches, find_corners, match
+from pipelines.annotate.camera_rotation import find_focal, fit_rotation
 from storage_schemas.camera import CameraKind, CameraTrack
 
 R_CAMERA_WORLD_UPRIGHT = np.diag([1.0, -1.0, -1.0])
@@ -23,7 +24,12 @@ class CameraSettings:
     """Thresholds of the ladder; lengths as parts of the image diagonal."""
 
     fov_deg: float = 50.0
-    """Assumed field of view of the long side where nobody knows better."""
+    """Assumed field of view of the long side where nobody knows better and nothing tells it."""
+    fov_range_deg: tuple[float, float] = (22.0, 95.0)
+    """Fields of view that a clip may be found to have; beyond lies degenerate motion."""
+    min_focal_evidence_px: float = 0.08
+    """By how much the error of a pure rotation must grow towards both ends of that range
+    (mean of median errors, working pixels) before its best focal length is believed."""
     max_static_motion: float = 0.003
     """Median background motion up to which a camera stands still."""
     max_static_lost: float = 0.9
@@ -63,7 +69,8 @@ def estimate_camera(
 
     Returns:
         The track, and what was measured: median motion, lost share, rotation error and inliers,
-        registered share, and `camera_quality` in [0, 1] (0 = unknown).
+        registered share, `focal_known` (1 = given or found, 0 = assumed), and `camera_quality` in
+        [0, 1] (0 = unknown).
     """
     settings = settings or CameraSettings()
     if frames.shape[:3] != people.shape:
@@ -71,19 +78,28 @@ def estimate_camera(
     view = _View.of(frames, people, K, settings)
     motion_px, lost = measure_motion(view, settings)
     diagonal = view.diagonal_px
-    facts = {"motion_px": motion_px * view.scale, "lost_share": lost}
+    facts = {
+        "motion_px": motion_px * view.scale,
+        "lost_share": lost,
+        "focal_known": float(view.knows_focal),
+    }
     if not np.isfinite(motion_px):
         return _unknown(view, "too little texture to see its motion", facts)
     if motion_px < settings.max_static_motion * diagonal and lost < settings.max_static_lost:
         facts["camera_quality"] = 1.0 - motion_px / (settings.max_static_motion * diagonal)
         return _track(view, np.tile(np.eye(4), (len(frames), 1, 1)), "static", ""), facts
-    turn = _estimate_rotation(view, settings)
+    steps = _match_chain(view, settings)
+    turn = _chain_rotations(steps, view, settings)
+    if K is None and (focal := _focal_of_rotation(steps, view, settings)) is not None:
+        turning = view.with_focal(focal, "focal length from the rotation")
+        better = _chain_rotations(steps, turning, settings)
+        if better.is_pure(view.diagonal_px, settings):
+            view, turn = turning, better
     facts |= {"rotation_error_px": turn.error_px * view.scale, "rotation_inliers": turn.inliers}
-    is_turn = turn.error_px < settings.max_rotation_error * diagonal
-    if is_turn and turn.inliers > settings.min_rotation_inliers:
+    if turn.is_pure(diagonal, settings):
         poses = np.tile(np.eye(4), (len(frames), 1, 1))
         poses[:, :3, :3] = turn.R_camera_first
-        facts["camera_quality"] = turn.inliers
+        facts |= {"camera_quality": turn.inliers, "focal_known": float(view.knows_focal)}
         return _track(view, poses, "rotation", ""), facts
     return _estimate_moving(frames, people, view, settings, facts)
 
@@ -126,6 +142,15 @@ class _View:
         return cls(gray=gray, people=hidden > 0, K=K, scale=scale, intrinsics_source=source)
 
     @property
+    def knows_focal(self) -> bool:
+        """Whether the focal length is more than an assumption."""
+        return "assumed" not in self.intrinsics_source
+
+    def with_focal(self, factor: float, source: str) -> "_View":
+        """The view with another focal length, as a multiple of the present one."""
+        return replace(self, K=self.K @ np.diag([factor, factor, 1.0]), intrinsics_source=source)
+
+    @property
     def diagonal_px(self) -> float:
         """Working pixels."""
         height, width = self.gray.shape[1:]
@@ -165,14 +190,28 @@ class _Turn:
     R_camera_first: Float64[np.ndarray, "frames 3 3"]
     error_px: float
     inliers: float
+    mean_error_px: float
+
+    def is_pure(self, diagonal_px: float, settings: CameraSettings) -> bool:
+        """Whether turning about a resting centre explains what was seen."""
+        is_near = self.error_px < settings.max_rotation_error * diagonal_px
+        return is_near and self.inliers > settings.min_rotation_inliers
 
 
-def _estimate_rotation(view: _View, settings: CameraSettings) -> _Turn:
-    """Chain rotations from key frame to key frame; every frame is matched to its key frame."""
-    diagonal = view.diagonal_px
-    tolerance = 3 * settings.max_rotation_error * diagonal
-    rotations = np.tile(np.eye(3), (len(view.gray), 1, 1))
-    errors, inliers = [], []
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Step:
+    """A frame matched to its key frame."""
+
+    key: int
+    frame: int
+    found: Matches
+    is_measured: bool
+    """Whether the step is long enough, or the last, so that its error tells something."""
+
+
+def _match_chain(view: _View, settings: CameraSettings) -> list[_Step] | None:
+    """Every frame matched to the latest key frame; None where too little is left to match."""
+    steps: list[_Step] = []
     key, corners = 0, find_corners(view.gray[0], view.people[0], settings.num_corners)
     for t in range(1, len(view.gray)):
         found = match(view.gray[key], view.gray[t], corners, view.people[t])
@@ -181,47 +220,45 @@ def _estimate_rotation(view: _View, settings: CameraSettings) -> _Turn:
             corners = find_corners(view.gray[key], view.people[key], settings.num_corners)
             found = match(view.gray[key], view.gray[t], corners, view.people[t])
         if len(found.start_px) < settings.min_corners:
-            return _Turn(R_camera_first=rotations, error_px=np.inf, inliers=0.0)
-        R, error = fit_rotation(found, view.K_work, rotations[t - 1] @ rotations[key].T)
-        rotations[t] = R @ rotations[key]
-        is_key_step = found.motion_px > settings.key_motion * diagonal
-        if is_key_step or t == len(view.gray) - 1:
-            errors.append(float(np.median(error)))
-            inliers.append(float((error < tolerance).mean()))
+            return None
+        is_key_step = found.motion_px > settings.key_motion * view.diagonal_px
+        is_last = t == len(view.gray) - 1
+        steps.append(_Step(key=key, frame=t, found=found, is_measured=is_key_step or is_last))
         if is_key_step:
             key = t
             corners = find_corners(view.gray[key], view.people[key], settings.num_corners)
+    return steps
+
+
+def _chain_rotations(steps: list[_Step] | None, view: _View, settings: CameraSettings) -> _Turn:
+    """Chain rotations from key frame to key frame."""
+    tolerance = 3 * settings.max_rotation_error * view.diagonal_px
+    rotations = np.tile(np.eye(3), (len(view.gray), 1, 1))
+    errors, inliers = [], []
+    for step in steps or ():
+        guess = rotations[step.frame - 1] @ rotations[step.key].T
+        R, error = fit_rotation(step.found, view.K_work, guess)
+        rotations[step.frame] = R @ rotations[step.key]
+        if step.is_measured:
+            errors.append(float(np.median(error)))
+            inliers.append(float((error < tolerance).mean()))
+    if not errors:
+        return _Turn(R_camera_first=rotations, error_px=np.inf, inliers=0.0, mean_error_px=np.inf)
     return _Turn(
-        R_camera_first=rotations, error_px=float(max(errors)), inliers=float(np.median(inliers))
+        R_camera_first=rotations,
+        error_px=max(errors),
+        inliers=float(np.median(inliers)),
+        mean_error_px=float(np.mean(errors)),
     )
 
 
-def fit_rotation(
-    found: Matches, K: Float64[np.ndarray, "3 3"], R_guess: Float64[np.ndarray, "3 3"]
-) -> tuple[Float64[np.ndarray, "3 3"], Float64[np.ndarray, "points"]]:
-    """Rotation that carries the view rays of the start to those of the end, robustly.
-
-    Args:
-        found: Matches in pixels of K.
-        K: Intrinsics.
-        R_guess: Rotation of the frame before; decides between the background and a passing car.
-
-    Returns:
-        R_end_start, and the error of every match in pixels.
-    """
-    start, end = (_rays(p, K) for p in (found.start_px, found.end_px))
-
-    def error_of(R: Float64[np.ndarray, "3 3"]) -> Float64[np.ndarray, "points"]:
-        seen = start @ R.T @ K.T
-        return np.linalg.norm(seen[:, :2] / seen[:, 2:] - found.end_px, axis=1)
-
-    R = R_guess
-    for _ in range(10):
-        error = error_of(R)
-        weight = 1.0 / (1.0 + (error / max(float(np.median(error)), 0.05)) ** 2)
-        u, _, vt = np.linalg.svd((end * weight[:, None]).T @ start)
-        R = u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt
-    return R, error_of(R)
+def _focal_of_rotation(
+    steps: list[_Step] | None, view: _View, settings: CameraSettings
+) -> float | None:
+    """The focal length of a turn as a multiple of the view's; None where nothing tells it."""
+    measured = [step.found for step in steps or () if step.is_measured]
+    least, most = (px / view.K[0, 0] for px in _focal_range_px(view, settings))
+    return find_focal(measured, view.K_work, (least, most), settings.min_focal_evidence_px)
 
 
 def _estimate_moving(
@@ -233,7 +270,9 @@ def _estimate_moving(
 ) -> tuple[CameraTrack, dict[str, float]]:
     stride = max(settings.key_stride, int(np.ceil(len(frames) / settings.max_key_frames)))
     keys = np.unique(np.append(np.arange(0, len(frames), stride), len(frames) - 1))
-    found = reconstruct(frames[keys], people[keys], float(view.K[0, 0]), settings.timeout_s)
+    focal_px = float(view.K[0, 0])
+    around = None if view.knows_focal else _focal_range_px(view, settings)
+    found = reconstruct(frames[keys], people[keys], focal_px, settings.timeout_s, around)
     share = 0.0 if found is None else len(found["index"]) / len(keys)
     facts["registered_share"] = share
     if found is None or share < settings.min_registered:
@@ -243,9 +282,19 @@ def _estimate_moving(
     if points < settings.min_sfm_points:
         return _unknown(view, f"structure from motion found only {points:.0f} points", facts)
     facts["camera_quality"] = share
+    if bool(found["is_refined"]):
+        factor = float(found["focal_px"]) / focal_px
+        view = view.with_focal(factor, "focal length from structure from motion")
+        facts["focal_known"] = 1.0
     poses = interpolate_poses(keys[found["index"]], found["T_camera_world"], len(frames))
     poses = poses @ np.linalg.inv(poses[0])
     return _track(view, poses, "moving", ", scale free"), facts
+
+
+def _focal_range_px(view: _View, settings: CameraSettings) -> tuple[float, float]:
+    height, width = np.array(view.gray.shape[1:]) * view.scale
+    wide, narrow = (np.tan(np.radians(a) / 2) for a in reversed(settings.fov_range_deg))
+    return max(height, width) / (2 * wide), max(height, width) / (2 * narrow)
 
 
 def interpolate_poses(
@@ -299,10 +348,3 @@ def _local_contrast(
     rest = gray - cv2.GaussianBlur(gray, (0, 0), 12)
     spread = np.sqrt(cv2.GaussianBlur(rest * rest, (0, 0), 24)) + 4.0
     return np.clip(128 + 40 * rest / spread, 0, 255).astype(np.uint8)
-
-
-def _rays(
-    points_px: Float[np.ndarray, "points 2"], K: Float64[np.ndarray, "3 3"]
-) -> Float64[np.ndarray, "points 3"]:
-    rays = np.column_stack([points_px, np.ones(len(points_px))]) @ np.linalg.inv(K).T
-    return rays / np.linalg.norm(rays, axis=1, keepdims=True)

@@ -28,18 +28,21 @@ def reconstruct(
     people: Bool[np.ndarray, "frames height width"],
     focal_px: float,
     timeout_s: float = 60.0,
+    focal_range_px: tuple[float, float] | None = None,
 ) -> dict[str, np.ndarray] | None:
     """Camera poses of key frames up to scale, or None when the reconstruction failed.
 
     Args:
         frames: Key frames, RGB.
         people: Pixels to ignore.
-        focal_px: Focal length, kept: refining it made 897 px of 592 px on a rendered dolly,
-            while a guess 7 % off left the poses good.
+        focal_px: Focal length, known or guessed.
         timeout_s: The process is ended after this time.
+        focal_range_px: Where given, the focal length is found as well, and the guess is kept only
+            if what was found lies outside: a dolly along the axis tells nothing of it, and made
+            756 px of 222 px on a rendered clip.
 
     Returns:
-        `index[r]` of the registered frames, `T_camera_world[r,4,4]`, `focal_px`,
+        `index[r]` of the registered frames, `T_camera_world[r,4,4]`, `focal_px`, `is_refined`,
         `error_px` (mean reprojection), `num_points`; pixels of `frames`.
     """
     height, width = frames.shape[1:3]
@@ -51,6 +54,7 @@ def reconstruct(
             "width": round(width * scale),
             "height": round(height * scale),
             "focal_px": focal_px * scale,
+            "focal_range_px": [px * scale for px in focal_range_px or ()],
             "cpu_limit_s": int(np.ceil(timeout_s)) + 1,
         }
         (folder / "request.json").write_text(json.dumps(request))
@@ -121,13 +125,25 @@ def _run(folder: Path) -> None:
     options.random_seed = 0
     options.num_threads = 1
     adjustment = options.mapper.bundle_adjustment
-    adjustment.refine_focal_length = False
     adjustment.refine_extra_params = False
-    found = pycolmap.global_mapping(database, images, folder / "model", options=options)
-    _write_result(folder, max(found.values(), key=lambda r: r.num_reg_images(), default=None))
+    least, most = request["focal_range_px"] or (0.0, 0.0)
+    best, is_refined = None, False
+    for refines in (True, False) if most else (False,):
+        adjustment.refine_focal_length = refines
+        model = folder / f"model_{refines}"
+        found = pycolmap.global_mapping(database, images, model, options=options)
+        best = max(found.values(), key=lambda r: r.num_reg_images(), default=None)
+        is_refined = refines and best is not None and least < _focal_px(best) < most
+        if is_refined:
+            break
+    _write_result(folder, best, is_refined)
 
 
-def _write_result(folder: Path, reconstruction: Any | None) -> None:
+def _focal_px(reconstruction: Any) -> float:
+    return float(next(iter(reconstruction.cameras.values())).focal_length)
+
+
+def _write_result(folder: Path, reconstruction: Any | None, is_refined: bool) -> None:
     index: list[int] = []
     poses: list[Float[np.ndarray, "4 4"]] = []
     focal = error = 0.0
@@ -137,8 +153,7 @@ def _write_result(folder: Path, reconstruction: Any | None) -> None:
             if image.has_pose:
                 index.append(int(Path(image.name).stem))
                 poses.append(np.vstack([image.cam_from_world().matrix(), [0, 0, 0, 1]]))
-        camera = next(iter(reconstruction.cameras.values()))
-        focal = float(camera.focal_length)
+        focal = _focal_px(reconstruction)
         error = float(reconstruction.compute_mean_reprojection_error())
         num_points = int(reconstruction.num_points3D())
     order: Int[np.ndarray, "registered"] = np.argsort(index).astype(np.int64)
@@ -147,6 +162,7 @@ def _write_result(folder: Path, reconstruction: Any | None) -> None:
         index=np.array(index, np.int64)[order],
         T_camera_world=np.array(poses, np.float64).reshape(-1, 4, 4)[order],
         focal_px=np.float64(focal),
+        is_refined=np.bool_(is_refined),
         error_px=np.float64(error),
         num_points=np.int64(num_points),
     )

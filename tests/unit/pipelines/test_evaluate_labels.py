@@ -248,5 +248,31 @@ def test_report_counts_clips_and_names_what_is_absent(truth, body):
     report = evaluate_labels([(truth, truth), (bare, bare)], body)
     assert report["metrics"]["mpjpe_mm"]["n"] == 2
     assert report["metrics"]["mask_iou"] == {"mean": 1.0, "std": 0.0, "n": 1}
-    assert report["settings"]["absent"] == ["camera_static_recall"]
+    assert report["settings"]["absent"] == [
+        "camera_static_recall",
+        "within_1_sigma",
+        "within_2_sigma",
+    ]
     json.dumps(report)
+
+
+def test_doubt_as_large_as_the_errors_covers_them(truth, body):
+    found = replace(truth.bodies, body_pose=truth.bodies.body_pose * 1.1)
+    shares = {}
+    for sigma_m in (0.001, 0.05, 10.0):
+        sigma = np.full((*found.visible.shape, 24), sigma_m, np.float32)
+        labels = replace(truth, bodies=replace(found, joint_sigma_m=sigma))
+        shares[sigma_m] = evaluate_clip(labels, truth, body)
+    assert shares[10.0]["within_1_sigma"] == 1
+    assert shares[0.001]["within_1_sigma"] < shares[0.05]["within_1_sigma"]
+    assert shares[0.05]["within_1_sigma"] <= shares[0.05]["within_2_sigma"]
+
+
+def test_errors_of_a_camera_that_was_not_found_are_not_among_the_solved(truth):
+    found = replace(truth.camera, kind="unknown")
+    errors = camera_errors(found, truth.camera)
+    assert errors["camera_solved"] == 0
+    assert "camera_rotation_deg" in errors
+    assert "camera_rotation_solved_deg" not in errors
+    zoomed = replace(truth.camera, K=truth.camera.K * np.array([1.1, 1.1, 1.0])[:, None])
+    assert abs(camera_errors(zoomed, truth.camera)["focal_error_pct"] - 10) < 1e-6

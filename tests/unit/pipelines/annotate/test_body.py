@@ -18,6 +18,8 @@ from storage_schemas.camera import CameraTrack
 from storage_schemas.conventions import EVALUATION_JOINTS, SMPL_JOINTS
 
 FRAMES, SIZE_PX = 24, (256, 256)
+PLAIN = FitSettings(lifter=None)
+"""Exact landmarks are taken as they are: the lifter would correct errors that they do not have."""
 JOINTS = [SMPL_JOINTS.index(name) for name in EVALUATION_JOINTS]
 
 
@@ -127,7 +129,7 @@ def pair(body):
         scene.tracks[1], visible=hidden, keypoint_confidence=confidence, keypoints_px=garbage
     )
     scene.tracks[1] = second
-    return scene, fit_bodies(scene.tracks, scene.camera, SIZE_PX, 30.0, body)
+    return scene, fit_bodies(scene.tracks, scene.camera, SIZE_PX, 30.0, body, PLAIN)
 
 
 def test_exact_landmarks_give_the_joints_back(body, pair):
@@ -171,7 +173,7 @@ def test_a_metric_camera_is_left_alone(pair):
 
 def test_no_people_gives_empty_bodies(body):
     scene = make_scene(body)
-    result = fit_bodies([], scene.camera, SIZE_PX, 30.0, body)
+    result = fit_bodies([], scene.camera, SIZE_PX, 30.0, body, PLAIN)
     assert result.bodies.joints_px.shape == (0, FRAMES, 24, 2)
 
 
@@ -181,14 +183,14 @@ def test_track_of_another_length_is_refused(body):
         scene.camera, K=scene.camera.K[:5], T_camera_world=scene.camera.T_camera_world[:5]
     )
     with pytest.raises(ValueError, match="5 frames"):
-        fit_bodies(scene.tracks, short, SIZE_PX, 30.0, body)
+        fit_bodies(scene.tracks, short, SIZE_PX, 30.0, body, PLAIN)
 
 
 def test_free_camera_gets_a_floor_under_the_feet_and_gravity_down(body):
     scene = make_scene(body)
     T = np.broadcast_to(np.eye(4), (FRAMES, 4, 4))
     free = replace(scene.camera, T_camera_world=T, is_metric=False)
-    result = fit_bodies(scene.tracks, free, SIZE_PX, 30.0, body)
+    result = fit_bodies(scene.tracks, free, SIZE_PX, 30.0, body, PLAIN)
     joints = posed_joints(body, result.bodies)
     feet_m = joints[0, :, [7, 8, 10, 11], 1].min(1).values
     assert -0.05 < float(feet_m.median()) < 0.15
@@ -215,14 +217,14 @@ def test_scale_of_a_moving_camera_comes_from_standing_feet(body):
     u, _, vh = np.linalg.svd(free[:, :3, :3])
     free[:, :3, :3] = u @ vh
     camera_free = replace(camera, T_camera_world=free, is_metric=False)
-    settings = FitSettings(start_iterations=20, ground_iterations=20)
+    settings = FitSettings(lifter=None, start_iterations=20, ground_iterations=20)
     track = make_track(points, camera, 0)
     result = fit_bodies([track], camera_free, SIZE_PX, 30.0, body, settings)
     assert result.diagnostics["camera_scale"] == pytest.approx(3, rel=0.15)
 
 
 def test_shifting_the_principal_point_with_the_image_changes_nothing(body):
-    settings = FitSettings(start_iterations=20, ground_iterations=20)
+    settings = FitSettings(lifter=None, start_iterations=20, ground_iterations=20)
     results = []
     for shift in (0.0, 40.0):
         scene = make_scene(body, principal_x_px=128 + shift)
@@ -236,7 +238,7 @@ def test_shifting_the_principal_point_with_the_image_changes_nothing(body):
 
 def test_the_same_input_gives_the_same_bytes(body):
     scene = make_scene(body)
-    settings = FitSettings(start_iterations=5, ground_iterations=5)
+    settings = FitSettings(lifter=None, start_iterations=5, ground_iterations=5)
     first, second = (
         fit_bodies(scene.tracks, scene.camera, SIZE_PX, 30.0, body, settings) for _ in range(2)
     )

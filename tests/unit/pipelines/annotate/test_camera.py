@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+import pytest
 from scipy.spatial.transform import Rotation
 
 from pipelines.annotate.camera import (
@@ -144,7 +145,7 @@ def test_moving_camera_is_recovered_to_the_published_accuracy():
 
 
 def test_reconstruction_from_few_points_is_not_believed(monkeypatch):
-    def reconstruct(frames, people, focal_px, timeout_s):
+    def reconstruct(frames, people, focal_px, timeout_s, focal_range_px):
         return {
             "index": np.arange(len(frames)),
             "T_camera_world": np.tile(np.eye(4), (len(frames), 1, 1)),
@@ -182,3 +183,23 @@ def test_interpolation_keeps_known_poses_and_goes_straight_between():
     np.testing.assert_allclose(centre, [1.0, 0, 0], atol=1e-12)
     turned = Rotation.from_matrix(dense[2, :3, :3]).as_rotvec(degrees=True)
     np.testing.assert_allclose(turned, [0, 20, 0], atol=1e-9)
+
+
+@pytest.mark.parametrize("fov_deg", [34.0, 66.0])
+def test_a_turn_tells_the_focal_length_that_nobody_gave(fov_deg):
+    K = assumed_intrinsics(HEIGHT, WIDTH, fov_deg)
+    angles = np.linspace(0, 1, 16)[:, None] * np.array([4.0, -14.0, 2.0]) * fov_deg / 50
+    frames = turning_film(angles, K)
+    camera, facts = estimate_camera(frames, no_people(frames))
+    assert camera.kind == "rotation"
+    assert facts["focal_known"] == 1.0
+    assert "focal length from the rotation" in camera.source
+    assert abs(camera.K[0, 0, 0] / K[0, 0] - 1) < 0.05
+
+
+def test_where_nothing_tells_the_focal_length_it_is_said_to_be_assumed():
+    K = assumed_intrinsics(HEIGHT, WIDTH, 34.0)
+    frames = turning_film(np.zeros((6, 3)), K)
+    camera, facts = estimate_camera(frames, no_people(frames))
+    assert facts["focal_known"] == 0.0
+    assert "assumed" in camera.source
