@@ -15,6 +15,7 @@ from pipelines.run import Accounting, read_results
 from storage_schemas.store import Store
 
 NOTHING_FAILED = "nothing_failed"
+NOTHING_FAILED_MEANS = "Every input was kept or filtered for a reason; none ended in an error."
 AGAIN = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL)
 """For what may pass: a lost connection, a full disk. `clear_failure` spares the rest."""
 MAX_WIDTH_PX = 900

@@ -9,6 +9,7 @@ from orchestration.assets.footage import labels
 from orchestration.metadata import (
     AGAIN,
     NOTHING_FAILED,
+    NOTHING_FAILED_MEANS,
     check_accounts,
     clear_failure,
     results_version,
@@ -49,7 +50,9 @@ class RenderConfig(dg.Config):
     code_version=CODE_VERSION,
     retry_policy=AGAIN,
     pool="data",
-    check_specs=[dg.AssetCheckSpec(NOTHING_FAILED, asset="synthetic_clips")],
+    check_specs=[
+        dg.AssetCheckSpec(NOTHING_FAILED, asset="synthetic_clips", description=NOTHING_FAILED_MEANS)
+    ],
 )
 def synthetic_clips(
     context: dg.AssetExecutionContext, config: RenderConfig, workspace: Workspace
@@ -109,12 +112,24 @@ class DatasetConfig(dg.Config):
     code_version="1",
     retry_policy=AGAIN,
     pool="data",
-    # Most ranges of seeds are never asked for, so missing ones must not hold a version back.
+    # Most ranges of seeds are never asked for, and there may be no footage: neither missing ones
+    # nor checks that never ran hold a version back.
     automation_condition=dg.AutomationCondition.eager().without(
         ~dg.AutomationCondition.any_deps_missing()
     )
-    & dg.AutomationCondition.all_deps_blocking_checks_passed(),
-    check_specs=[dg.AssetCheckSpec(EVERY_BYTE, asset="dataset", blocking=True)],
+    & ~dg.AutomationCondition.any_deps_match(
+        dg.AutomationCondition.any_checks_match(
+            dg.AutomationCondition.check_failed(), blocking_only=True
+        )
+    ),
+    check_specs=[
+        dg.AssetCheckSpec(
+            EVERY_BYTE,
+            asset="dataset",
+            blocking=True,
+            description="Every shard, read again from where it lies, has the bytes published.",
+        )
+    ],
 )
 def dataset(config: DatasetConfig, workspace: Workspace) -> dg.MaterializeResult:
     """Every finished clip as WebDataset shards, published as an immutable version."""

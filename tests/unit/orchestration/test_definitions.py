@@ -261,31 +261,6 @@ def test_a_backfill_puts_at_most_eight_of_all_ranges_into_a_run(definitions):
     assert node.backfill_policy.max_partitions_per_run == 8
 
 
-def evaluate(definitions, instance, cursor=None):
-    return dg.evaluate_automation_conditions(definitions, instance, cursor=cursor)
-
-
-def test_new_clips_ask_for_their_labels_alone(tmp_path, workspace):
-    definitions = dg.Definitions(
-        [footage_sources, footage_clips, labels, synthetic_clips, dataset],
-        resources={"workspace": workspace},
-    )
-    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
-        instance.add_dynamic_partitions(str(footage_batches.name), ["a", "b"])
-        quiet = evaluate(definitions, instance)
-        assert quiet.get_num_requested(labels.key) == 0
-
-        def report(asset, key=None):
-            instance.report_runless_asset_event(
-                dg.AssetMaterialization(asset.key, partition=key, metadata={})
-            )
-
-        report(footage_clips, "a")
-        clips = evaluate(definitions, instance, quiet.cursor)
-        assert clips.get_requested_partitions(labels.key) == {"a"}
-        assert clips.total_requested == 1
-
-
 def test_failures_fail_the_check_and_are_named():
     check = check_accounts([account(), account(kept=1, failed={"OSError": 1})])
     assert not check.passed
