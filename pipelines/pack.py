@@ -11,6 +11,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -28,6 +29,8 @@ CAPTION = "caption.json"
 QUALITY = "quality.json"
 """{name: number}, written by the quality stage."""
 REQUIRED = (layout.CLIP, layout.VIDEO)
+_READERS = 16
+_OF_A_SEED = "synthetic:seed="
 Clip = tuple[str, tuple[str, ...]]
 """A clip id and the store keys of what goes into its shard."""
 # The axis of each array that counts the frames of the clip.
@@ -52,6 +55,8 @@ class PackSettings:
     """Shares of sources, by hash: clips of one source never fall into two splits."""
     required: tuple[str, ...] = ()
     """Members beyond clip and video that a clip must have."""
+    rendered_px: int = 0
+    """Width of the rendered clips to take; 0 takes all."""
     labels_apart: bool = False
     """Videos go to shards of their own, which new labels leave as they are."""
 
@@ -59,6 +64,8 @@ class PackSettings:
         """Validate every field."""
         if self.samples_per_shard < 1:
             raise ValueError(f"samples_per_shard must be at least 1, got {self.samples_per_shard}")
+        if self.rendered_px < 0:
+            raise ValueError(f"rendered_px must be 0 or more, got {self.rendered_px}")
         if min(self.validation_share, self.test_share) < 0 or self.held_out_share > 1:
             raise ValueError(
                 f"validation_share and test_share must be shares, got {self.validation_share} "
@@ -72,6 +79,11 @@ class PackSettings:
     def held_out_share(self) -> float:
         """Share of sources that are not for training."""
         return self.validation_share + self.test_share
+
+    def takes(self, record: ClipRecord) -> bool:
+        """Whether a clip is of the size that is asked for."""
+        is_any = not self.rendered_px or record.source != "synthetic"
+        return is_any or record.width == self.rendered_px
 
     def split(self, source_sha256: str) -> Literal["train", "validation", "test"]:
         """Where clips of a source belong; the same for ever, whatever else is packed."""
@@ -118,7 +130,7 @@ def pack(
         workers: 0 for this process, n for Ray actors.
 
     Raises:
-        ValueError: There is no clip to pack.
+        ValueError: There is no clip to pack, or one seed was rendered in several ways.
     """
     settings = settings or PackSettings()
     check_name(name)
@@ -140,9 +152,14 @@ def pack(
             reasons[checked[clip_id].status][f"check: {checked[clip_id].reason}"] += 1
         else:
             kept.append(clip_id)
+    records = _read_records(store, kept)
+    kept = [clip_id for clip_id in kept if settings.takes(records[clip_id])]
+    if len(kept) < len(records):
+        reasons["filtered"]["another size"] = len(records) - len(kept)
     if not kept:
         why = {**reasons["filtered"], **reasons["failed"]} or "there are no clips"
         raise ValueError(f"nothing to pack as {name!r}: {why}; ingest or render first")
+    _check_renderings([records[clip_id] for clip_id in kept])
     # While there is no index nobody reads half-replaced shards.
     store.delete(index_key(name))
     items = _plan_shards(name, kept, members, stages, settings)
@@ -152,7 +169,8 @@ def pack(
     shard_run = run_stage(stage, items, store, workers)
     if shard_run.kept != len(items):
         raise StageStopped(f"{shard_run.summary()}; see results/pack/{name}-*.json")
-    index = _index(store, name, kept, items, settings)
+    splits = Counter(settings.split(records[clip_id].source_sha256) for clip_id in kept)
+    index = _index(store, name, splits, items, settings)
     _remove_older(store, name, items)
     store.write(index_key(name), index.to_json())
     accounting = Accounting(
@@ -236,6 +254,31 @@ def check_clip(item: Item, store: Store) -> Mapping[str, bytes]:
     return {}
 
 
+def _read_records(store: Store, clip_ids: Sequence[str]) -> dict[str, ClipRecord]:
+    keys = [f"clips/{clip_id}/{layout.CLIP}" for clip_id in clip_ids]
+    with ThreadPoolExecutor(_READERS if store.is_remote else 1) as pool:
+        read = pool.map(store.read, keys)
+        return {i: ClipRecord.from_json(data) for i, data in zip(clip_ids, read, strict=True)}
+
+
+def _check_renderings(records: Sequence[ClipRecord]) -> None:
+    """Refuse a seed that was rendered twice: its clips would be of one world in two splits."""
+    first: dict[str, ClipRecord] = {}
+    for record in records:
+        other = first.setdefault(record.uri, record)
+        is_rendered = record.uri.startswith(_OF_A_SEED)
+        if is_rendered and other.source_sha256 != record.source_sha256:
+            raise ValueError(
+                f"{record.uri} was rendered in two ways, clip {other.clip_id} ({_tell(other)}) and "
+                f"{record.clip_id} ({_tell(record)}); take one size (rendered_px), delete clips of "
+                "one, or render other seeds"
+            )
+
+
+def _tell(record: ClipRecord) -> str:
+    return f"{record.width} x {record.height} x {record.num_frames} frames"
+
+
 def _list_members(store: Store) -> dict[str, dict[str, str]]:
     """Clip id -> file name -> store key, of what goes into a shard."""
     members: dict[str, dict[str, str]] = {}
@@ -295,12 +338,12 @@ def _shard_item(name: str, number: str, clips: Sequence[Clip]) -> Item:
 
 
 def _index(
-    store: Store, name: str, kept: Sequence[str], items: Sequence[Item], settings: PackSettings
+    store: Store,
+    name: str,
+    splits: Mapping[str, int],
+    items: Sequence[Item],
+    settings: PackSettings,
 ) -> Manifest:
-    splits: Counter[str] = Counter()
-    for clip_id in kept:
-        record = ClipRecord.from_json(store.read(f"clips/{clip_id}/{layout.CLIP}"))
-        splits[settings.split(record.source_sha256)] += 1
     entries: list[ShardEntry] = []
     for item in items:
         key, clips = item.value

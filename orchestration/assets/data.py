@@ -104,6 +104,9 @@ class DatasetConfig(dg.Config):
     name: str = Field("demo", description="Lower-case letters, digits, - and _.")
     validation_share: float = Field(0.05, description="Of the sources, held out to choose by.")
     test_share: float = Field(0.05, description="Of the sources, held out to the end.")
+    rendered_px: int = Field(
+        0, description="Width of the rendered clips to take; 0 takes all, a seed only once."
+    )
 
 
 @dg.asset(
@@ -135,7 +138,9 @@ def dataset(config: DatasetConfig, workspace: Workspace) -> dg.MaterializeResult
     """Every finished clip as WebDataset shards, published as an immutable version."""
     with clear_failure():
         settings = PackSettings(
-            validation_share=config.validation_share, test_share=config.test_share
+            validation_share=config.validation_share,
+            test_share=config.test_share,
+            rendered_px=config.rendered_px,
         )
         report = pack(workspace.store, config.name, settings=settings, workers=workspace.workers)
         version = publish(workspace.store, config.name)

@@ -187,3 +187,31 @@ def test_nothing_to_pack_and_impossible_settings_are_refused(store, tmp_path):
     for change in ({"samples_per_shard": 0}, {"test_share": 1.5}, {"required": ("x",)}):
         with pytest.raises(ValueError, match="must be"):
             replace(SETTINGS, **change)
+
+
+def rendered_again(store, width):
+    """A second clip of the seed of every second one, of another width."""
+    for number, clip_id in enumerate(ids(store)):
+        key = f"clips/{clip_id}/clip.json"
+        record = replace(ClipRecord.from_json(store.read(key)), uri=f"synthetic:seed={number}")
+        store.write(key, record.to_json())
+        if number % 2:
+            other = hashlib.sha256(clip_id.encode()).hexdigest()
+            again = replace(record, clip_id=other[:32], source_sha256=other, width=width)
+            for part in ("video.mp4", "clip.json"):
+                data = again.to_json() if part == "clip.json" else b"video"
+                store.write(f"clips/{other[:32]}/{part}", data)
+
+
+def test_seeds_rendered_again_at_another_size_are_refused_until_one_is_chosen(store):
+    rendered_again(store, 32)
+    with pytest.raises(ValueError, match=r"seed=1 was rendered in two ways.*rendered_px"):
+        pack(store, "set", settings=SETTINGS)
+    assert not store.list("shards/")
+    report = pack(store, "set", settings=replace(SETTINGS, rendered_px=64))
+    assert report.accounting.kept == 8
+    assert report.accounting.filtered == {"another size": 4}
+    widths = {ClipRecord.from_json(parts["clip.json"]).width for parts in packed(store).values()}
+    assert widths == {64}
+    with pytest.raises(ValueError, match=r"nothing to pack.*another size"):
+        pack(store, "set", settings=replace(SETTINGS, rendered_px=96))
