@@ -74,6 +74,7 @@ def run_trial(root: Path, seeds: Sequence[int], scenes: SceneSettings) -> list[T
             if key.endswith(f"/{shards.CLIP}"):
                 clip_id = key.split("/")[1]
                 found[Path(ClipFolder(store=store, clip_id=clip_id).clip.uri).stem] = clip_id
+    found = {spec.clip_id: found[spec.clip_id] for spec in specs if spec.clip_id in found}
     annotate_clips(store, sorted(found.values()))
     done = {result.key for result in read_results(store, "quality") if result.status == "kept"}
     clips = []

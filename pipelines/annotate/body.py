@@ -57,7 +57,7 @@ class FitSettings:
     """Iterations between decisions about which feet stand."""
     sigmas: Sigmas = field(default_factory=Sigmas)
     lifter: Path | None = WEIGHTS
-    """Weights that turn what the detector says into joints; None takes its landmarks as they are."""
+    """Weights that turn what the detector says into joints; None takes its landmarks alone."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from models.body.model import BodyModel
+from models.lifter import WEIGHTS as LIFTER
 from pipelines.annotate import mask, people
 from pipelines.annotate.backends.torch_file import file_digest
 from pipelines.annotate.background import build_background
@@ -192,13 +193,16 @@ STEPS = (
         name="mask", version="1", reads=(shards.VIDEO, PEOPLE), work=make_masks,
         parameters={"backend": "pose"},
     ),
-    Step(name="camera", version="2", reads=(shards.VIDEO, shards.MASK), work=find_camera),
+    Step(name="camera", version="3", reads=(shards.VIDEO, shards.MASK), work=find_camera),
     Step(
         name="background", version="1", reads=(shards.VIDEO, shards.MASK, LADDER),
         work=make_background,
     ),
     Step(name="points", version="1", reads=(shards.VIDEO, shards.MASK), work=find_points),
-    Step(name="body", version="1", reads=(shards.CLIP, PEOPLE, LADDER), work=FitBodies),
+    Step(
+        name="body", version="2", reads=(shards.CLIP, PEOPLE, LADDER), work=FitBodies,
+        weights=f"lifter sha256 {file_digest(LIFTER / 'model.safetensors')}",
+    ),
     Step(
         name="quality", version="1",
         reads=(PEOPLE, shards.BODY, shards.CAMERA, shards.MASK, shards.BACKGROUND_VALID),

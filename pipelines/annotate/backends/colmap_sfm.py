@@ -21,6 +21,7 @@ WORK_SIDE = 512
 """Short side of the images: smaller ones fail, larger ones only cost."""
 MAX_FEATURES = 1500
 OVERLAP = 8
+CLOCK = 5
 
 
 def reconstruct(
@@ -36,7 +37,8 @@ def reconstruct(
         frames: Key frames, RGB.
         people: Pixels to ignore.
         focal_px: Focal length, known or guessed.
-        timeout_s: The process is ended after this time.
+        timeout_s: The process is ended after this processor time, or `CLOCK` times it by the clock:
+            a busy machine is no reason to fail.
         focal_range_px: Where given, the focal length is found as well, and the guess is kept only
             if what was found lies outside: a dolly along the axis tells nothing of it, and made
             756 px of 222 px on a rendered clip.
@@ -61,7 +63,9 @@ def reconstruct(
         command = [sys.executable, "-m", "pipelines.annotate.backends.colmap_sfm", name]
         root = Path(__file__).parents[3]
         try:
-            subprocess.run(command, timeout=timeout_s, capture_output=True, check=True, cwd=root)
+            subprocess.run(
+                command, timeout=CLOCK * timeout_s, capture_output=True, check=True, cwd=root
+            )
         except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
             return None
         with np.load(folder / "result.npz", allow_pickle=False) as archive:
