@@ -11,7 +11,6 @@ import io
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,8 @@ from av.stream import Disposition
 from av.video.reformatter import ColorRange, Colorspace
 from jaxtyping import Int64, UInt8
 
-GOP_FRAMES = 16
-"""Longest distance between key frames of what we encode: bounds the cost of a random read."""
+from pipelines.h264 import X264, open_h264
+
 MAX_PIXELS = 8192 * 8192
 """Larger pictures are refused before a single one is decoded."""
 SPARSE_SHARE = 0.1
@@ -33,7 +32,6 @@ MAX_MISSING_SHARE = 0.02
 """Share of declared frames that may be missing (edit lists hide a few) before a file counts as
 truncated."""
 
-_BT709 = 1  # ITU-T H.273 code of primaries, transfer and matrix
 _CONTAINER_MARKS = (b"ftyp", b"FLV", b"\x1a\x45\xdf\xa3", b"RIFF")
 _IMAGE_FORMATS = ("image2", "gif", "apng", "webp")
 # Play lists would read whatever files they name; "tty" paints any .txt as a video.
@@ -176,6 +174,7 @@ def encode_mp4(
     fps: float | int,
     crf: int = 16,
     preset: str = "medium",
+    encoder: str = X264,
 ) -> bytes:
     """RGB frames to H.264 yuv420p in mp4, BT.709 tagged, no audio; same input, same bytes.
 
@@ -185,6 +184,8 @@ def encode_mp4(
         crf: Quality, 0 (largest) to 51; 16 is about 45 dB on camera footage.
         preset: How hard x264 searches; `veryfast` halves the time of small rendered clips, for
             0.3 dB and the same bytes.
+        encoder: `x264`, or `nvenc` where `h264.choose_encoder` says so; then the bytes are the
+            card's.
     """
     if not (np.isfinite(fps) and fps > 0):
         raise ValueError(f"fps must be positive, got {fps}")
@@ -195,7 +196,7 @@ def encode_mp4(
         for frame in frames:
             if size is None:
                 size = _require_even(*frame.shape[:2])
-                stream = _open_h264(container, size, fps, crf, preset)
+                stream = open_h264(container, size, fps, crf, preset, encoder)
             if frame.shape[:2] != size:
                 raise ValueError(f"frames must all be {size} (h, w), got {frame.shape[:2]}")
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
@@ -385,22 +386,3 @@ def _require_even(height: int, width: int) -> tuple[int, int]:
             "crop with even_size and resize_area"
         )
     return (height, width)
-
-
-def _open_h264(
-    container: Any, size: tuple[int, int], fps: float | int, crf: int, preset: str
-) -> Any:
-    # One thread: x264 splits work by thread count, which would change the bytes between machines.
-    # Without macroblock tree: its AVX-512 code gave 14 different results in 302 equal runs on a
-    # busy machine (x264 core in PyAV 18); without it, or held to AVX2, all of 221 and 268 agree.
-    options = {"crf": str(crf), "preset": preset, "g": str(GOP_FRAMES), "threads": "1"}
-    options["x264-params"] = "mbtree=0"
-    rate = Fraction(fps).limit_denominator(1001)
-    stream = container.add_stream("libx264", rate=rate, options=options)
-    stream.height, stream.width = size
-    stream.pix_fmt = "yuv420p"
-    context = stream.codec_context
-    context.thread_count = 1
-    context.color_primaries = context.color_trc = context.colorspace = _BT709
-    context.color_range = ColorRange.MPEG.value
-    return stream

@@ -18,6 +18,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from pipelines.h264 import X264, choose_encoder
 from pipelines.pack import PackSettings
 from pipelines.run import (
     Accounting,
@@ -59,6 +60,8 @@ class RenderSettings:
     """One of `TIERS`; the labels are the same."""
     views: int = 1
     """Cameras that film each performance, a clip each."""
+    encoder: str = X264
+    """Of `h264.choose_encoder`; x264 gives the same bytes on every machine."""
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -66,6 +69,7 @@ class RenderSettings:
             raise ValueError(f"views must be at least 1, got {self.views}")
         if self.tier not in TIERS:
             raise ValueError(f"tier must be one of {sorted(TIERS)}, got {self.tier!r}")
+        object.__setattr__(self, "encoder", choose_encoder(self.encoder))  # what auto is here
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -106,7 +110,7 @@ def render(spec: SceneSpec, how: RenderSettings) -> dict[str, bytes]:
         Rejected: The scene cannot be shown, or a file that it needs is unusable.
     """
     try:
-        return render_members(spec, tier=how.tier)[1]
+        return render_members(spec, tier=how.tier, encoder=how.encoder)[1]
     except OutOfFrame as error:
         raise Rejected("out_of_frame", str(error)) from error
     except Hidden as error:

@@ -5,11 +5,13 @@ World frame: metres, y up. Camera: OpenCV. Frames are uint8 RGB; row 0 is the to
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from pipelines.camera_caption import describe_camera
+from pipelines.h264 import X264
 from pipelines.synthetic.actor import Actor
 from pipelines.synthetic.renderers.blender import (
     EEVEE_SAMPLES,
@@ -225,7 +227,9 @@ def caption(spec: SceneSpec, clip: RenderedClip) -> str:
     return f"{acts} {spec.environment.place}, {camera}"
 
 
-def clip_record(spec: SceneSpec, clip: RenderedClip, tier: str = OPENGL) -> ClipRecord:
+def clip_record(
+    spec: SceneSpec, clip: RenderedClip, tier: str = OPENGL, encoder: str = X264
+) -> ClipRecord:
     """The clip's record; its source is the scene itself."""
     stamps_ns = np.round(np.arange(spec.num_frames + 1) * 1e9 / spec.fps).astype(np.int64)
     return ClipRecord(
@@ -245,6 +249,7 @@ def clip_record(spec: SceneSpec, clip: RenderedClip, tier: str = OPENGL) -> Clip
         provenance={
             "render": {
                 "backend": tier,
+                "encoder": encoder,
                 **renderer(tier),
                 "code_version": CODE_VERSION,
                 "weights": body_of(spec.people[0].scan).digest,
@@ -255,17 +260,20 @@ def clip_record(spec: SceneSpec, clip: RenderedClip, tier: str = OPENGL) -> Clip
     )
 
 
-def render_members(spec: SceneSpec, tier: str = OPENGL) -> tuple[str, dict[str, bytes]]:
+def render_members(
+    spec: SceneSpec, tier: str = OPENGL, encoder: str = X264
+) -> tuple[str, dict[str, bytes]]:
     """Clip id and the members of a finished shard sample, in shard order."""
+    encode = partial(encode_mp4, fps=spec.fps, preset=PRESET, encoder=encoder)
     clip = render_clip(spec, tier)
     valid = BackgroundValid(valid=np.ones(clip.instance.shape, np.bool_))
     return spec.clip_id, {
-        shards.CLIP: clip_record(spec, clip, tier).to_json(),
-        shards.VIDEO: encode_mp4(clip.frames, spec.fps, preset=PRESET),
+        shards.CLIP: clip_record(spec, clip, tier, encoder).to_json(),
+        shards.VIDEO: encode(clip.frames),
         shards.BODY: clip.body.to_npz(),
         shards.CAMERA: clip.camera.to_npz(),
         shards.MASK: MaskTrack(instance=clip.instance).to_npz(),
-        shards.BACKGROUND: encode_mp4(clip.plate, spec.fps, preset=PRESET),
+        shards.BACKGROUND: encode(clip.plate),
         shards.BACKGROUND_VALID: valid.to_npz(),
         shards.POINTS: clip.points.to_npz(),
         shards.DEPTH: DepthTrack(depth_m=clip.depth_m).to_npz(),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from orchestration.cli import main
+from pipelines import h264
 from pipelines.run import read_results
 from pipelines.synthetic import produce
 from pipelines.synthetic.camera_path import OutOfFrame
@@ -173,6 +174,17 @@ def test_a_bad_body_or_skin_is_told_before_anything_is_rendered(ask, tmp_path, s
     assert code == 1
     assert len(error.splitlines()) == 1
     assert told in error
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_card_that_is_not_there_is_told_before_anything_is_rendered(ask, tmp_path, monkeypatch):
+    monkeypatch.setattr(h264, "_nvenc_trouble", lambda: "no card")
+    code, _, error = ask(f"{LINE} --encoder nvenc")
+    assert (code, len(error.splitlines())) == (1, 1)
+    assert "nvenc does not open here (no card)" in error
+    assert "take x264" in error
+    code, _, error = ask(f"{LINE} --encoder x265")
+    assert (code, "encoder must be one of" in error) == (1, True)
     assert not (tmp_path / "data").exists()
 
 

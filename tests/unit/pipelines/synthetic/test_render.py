@@ -284,6 +284,7 @@ def test_a_tier_changes_the_pictures_and_no_label(monkeypatch):
     np.testing.assert_array_equal(clip.points.xy_px, _clip().points.xy_px)
     record = ClipRecord.from_json(render_members(_spec(), "grey")[1][shards.CLIP])
     assert record.provenance["render"]["backend"] == "grey"
+    assert record.provenance["render"]["encoder"] == "x264"
     with pytest.raises(ValueError, match="tier must be one of"):
         render_clip(_spec(), "crayon")
 
