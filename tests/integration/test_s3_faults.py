@@ -1,9 +1,14 @@
-"""Published data on a real S3 server behind a line that loses, delays and spoils its answers."""
+"""Published data on a real S3 server behind a line that loses, delays and spoils its answers.
+
+The server is moto; ISA4D_S3_ENDPOINT=http://127.0.0.1:PORT names another one for all these tests,
+such as `pip install ministack`, then `BIND_HOST=127.0.0.1 GATEWAY_PORT=PORT ministack`.
+"""
 
 import http.client
 import http.server
 import itertools
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -12,6 +17,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -146,6 +152,10 @@ class Carrier(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def server():
+    if endpoint := os.environ.get("ISA4D_S3_ENDPOINT"):
+        place = urlsplit(endpoint)
+        yield place.hostname, place.port
+        return
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()
     yield moto.get_host_and_port()
@@ -218,9 +228,13 @@ def test_a_bad_line_costs_time_and_nothing_else(line, store, write_packed, name)
     write_packed(store, "people", {**CLIPS, 50: (b"new", "")}, 4)
     second = publish(store, "people")
     read = [path.read_bytes() for path in local_shards(store, second)]
+    assert rollback(store, "people@1") == first
+    tag(store, "people@2", "prod")
     suffered = line.suffered
     line.suffer(answer, every=0)
     assert suffered > 2
+    assert read_manifest(store, "people") == first
+    assert read_manifest(store, "people@prod") == second
     assert [manifest.version for manifest in list_versions(store, "people")] == [2, 1]
     for manifest in (first, second):
         verify(store, manifest)
@@ -303,6 +317,26 @@ def test_refused_credentials_are_told_and_never_shown(line, store, caplog, code,
     with pytest.raises(PermissionError, match=said) as error:
         store.read("k")
     assert SECRET not in f"{error.value!r} {store!r} {caplog.text}"
+
+
+@pytest.mark.parametrize("good", [1, 4, 7, 10])
+def test_credentials_that_expire_while_publishing_leave_nothing_half(
+    line, store, write_packed, good
+):
+    write_packed(store, "people", CLIPS, 4)
+    first = publish(store, "people")
+    write_packed(store, "people", {**CLIPS, 50: (b"new", "")}, 4)
+    line.suffer(every=1)
+    line.faults = itertools.chain([answer] * good, itertools.repeat(refuse("ExpiredToken", 400)))
+    with pytest.raises(PermissionError, match="credentials have expired"):
+        publish(store, "people")
+    line.suffer(answer, every=0)
+    for manifest in list_versions(store, "people"):
+        verify(store, manifest)
+    assert first in list_versions(store, "people")
+    second = publish(store, "people")
+    assert second.version == 2
+    verify(store, second)
 
 
 def test_without_credentials_it_is_said_where_they_come_from(line, store, monkeypatch, tmp_path):
