@@ -19,6 +19,7 @@ from orchestration.metadata import MAX_WIDTH_PX, check_accounts, show_picture
 from orchestration.partitions import footage_batches, seed_ranges, seeds_of
 from orchestration.resources import Workspace
 from pipelines.run import Accounting
+from pipelines.synthetic.produce import render_clips
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::dagster.BetaWarning"),
@@ -144,6 +145,26 @@ def test_sources_that_are_not_there_fail_once_with_the_way_out(tmp_path, workspa
         failure = result.failure_data_for_node("footage_sources")
         assert "nothing names no files" in failure.user_failure_data.description
         assert not [e for e in result.all_events if e.event_type_value == "STEP_UP_FOR_RETRY"]
+
+
+def test_what_may_pass_is_tried_again(tmp_path, workspace, monkeypatch):
+    looks = []
+
+    def unlucky(*arguments):
+        looks.append(arguments)
+        if len(looks) == 1:
+            raise OSError("connection lost")
+        return render_clips(*arguments)
+
+    monkeypatch.setattr("orchestration.partitions.SEEDS_PER_RANGE", 2)
+    monkeypatch.setattr("orchestration.assets.data.render_clips", unlucky)
+    config = {"synthetic_clips": {"config": {"size_px": 32, "num_frames": 2}}}
+    key = seed_ranges.get_partition_keys()[0]
+    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+        result = materialize([synthetic_clips], instance, workspace, None, key, config)
+        assert result.success
+        retries = [e for e in result.all_events if e.event_type_value == "STEP_UP_FOR_RETRY"]
+        assert len(retries) == 1
 
 
 def test_labels_that_disagree_stop_what_lies_downstream():
