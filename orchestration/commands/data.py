@@ -119,6 +119,9 @@ def annotate(
     ] = None,
     people_weights: Annotated[Path | None, typer.Option(help="YOLO-pose .pt file.")] = None,
     mask_weights: Annotated[Path | None, typer.Option(help="SAM2 .pt file.")] = None,
+    caption_weights: Annotated[
+        Path | None, typer.Option(help="open_clip CoCa file: say what the clip shows.")
+    ] = None,
     bodies: Annotated[
         Path | None,
         typer.Option(help="Result, or folder of results, of PHALP, WHAM, GVHMR, TRAM or ROMP."),
@@ -143,7 +146,7 @@ def annotate(
         if not mark:
             raise ValueError(f"--backend must be STAGE=NAME, got {text!r}")
         chosen[stage] = name
-    files = {"people": people_weights, "mask": mask_weights}
+    files = {"people": people_weights, "mask": mask_weights, "quality": caption_weights}
     weights = {step: file for step, file in files.items() if file is not None}
     store = Store(root)
     accounts = annotate_clips(

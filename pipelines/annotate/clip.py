@@ -146,10 +146,15 @@ class FitBodies:
 
 
 class MeasureQuality:
-    """Do the labels agree with each other; holds the body model."""
+    """Do the labels agree with each other; holds the body model, and the captioner if any."""
 
-    def __init__(self) -> None:
+    def __init__(self, weights: str = "") -> None:
         self.body = BodyModel.load()
+        self.describe: Callable[[np.ndarray], str] | None = None
+        if weights:
+            from pipelines.annotate.backends.coca_caption import CocaCaptioner  # loads slowly
+
+            self.describe = CocaCaptioner(Path(weights))
 
     def __call__(self, item: Item, store: Store) -> Mapping[str, bytes]:
         """Measure one clip, and say in a sentence what it shows."""
@@ -163,6 +168,9 @@ class MeasureQuality:
         )
         quality = measure_quality(bodies, camera, evidence, self.body, folder.clip.fps)
         caption = write_caption(camera, bodies, folder.clip.fps)
+        if self.describe is not None:
+            frames = folder.frames
+            caption = f"{self.describe(frames[len(frames) // 2])}; {caption}"
         return {
             QUALITY: json.dumps(quality, sort_keys=True).encode(),
             CAPTION: json.dumps({"caption": caption}).encode(),
@@ -240,7 +248,7 @@ def annotate_clips(
         store: Holds `clips/`.
         clip_ids: Which; None takes everything that ingest kept.
         backends: Step name -> backend, where a step has several.
-        weights: Step name -> file that its backend loads.
+        weights: Step name -> file that its backend loads; of `quality`, its captioner.
         bodies: Result of a tracker, or a folder of such, for the footage that they name.
         workers: Ray actors; 0 works in this process.
 
@@ -285,7 +293,7 @@ def ingested(store: Store) -> list[str]:
 
 def _chosen(backends: Mapping[str, str], weights: Mapping[str, Path]) -> list[Step]:
     """The steps with the backends and weights that were asked for."""
-    unknown = sorted({*backends, *weights} - set(BACKENDS))
+    unknown = sorted((set(backends) | set(weights) - {"quality"}) - set(BACKENDS))
     if unknown:
         there = ", ".join(f"{step}={sorted(names)}" for step, names in BACKENDS.items())
         raise ValueError(f"no step with backends is called {unknown}; there is {there}")
@@ -306,8 +314,9 @@ def _with_backend(step: Step, backend: str | None, weights: Path | None) -> Step
     if not weights.is_file():
         raise ValueError(f"there is no weights file {weights} for {step.name}")
     parameters = {**step.parameters, "weights": str(weights)}
-    digest = file_digest(weights)
-    return replace(step, parameters=parameters, weights=f"{weights.name} sha256 {digest}")
+    reads = (*step.reads, *({shards.VIDEO} - set(step.reads)))
+    loaded = f"{weights.name} sha256 {file_digest(weights)}"
+    return replace(step, parameters=parameters, reads=reads, weights=loaded)
 
 
 def _imported(step: Step, place: Path, store: Store, clip_ids: Sequence[str]) -> Step:
@@ -325,4 +334,5 @@ def _imported(step: Step, place: Path, store: Store, clip_ids: Sequence[str]) ->
             "file or its folder after the video"
         )
     parameters = {**step.parameters, "bodies": str(place)}
-    return replace(step, parameters=parameters, weights=f"bodies sha256 {digest_of(results)}")
+    weights = f"{step.weights}; bodies sha256 {digest_of(results)}"
+    return replace(step, parameters=parameters, weights=weights)

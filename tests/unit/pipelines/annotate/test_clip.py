@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.annotate.clip import STEPS, annotate_clips
+from pipelines.annotate.clip import STEPS, _chosen, annotate_clips
 from pipelines.run import read_results
 from storage_schemas.shards import read_shard
 from storage_schemas.store import Store
@@ -52,3 +52,34 @@ def test_unknown_steps_and_backends_are_refused_before_any_work(store, backends,
     with pytest.raises(ValueError, match=message):
         annotate_clips(store, [clip_id], backends)
     assert store.list("results/") == []
+
+
+def test_weights_and_results_are_checked_before_any_work(store, tmp_path):
+    clip_id = store.list("clips/")[0].split("/")[1]
+    with pytest.raises(ValueError, match="no weights file"):
+        annotate_clips(store, [clip_id], {"people": "yolo"}, {"people": tmp_path / "none.pt"})
+    with pytest.raises(ValueError, match="no step with backends"):
+        annotate_clips(store, [clip_id], weights={"camera": tmp_path})
+    with pytest.raises(ValueError, match="there is no result"):
+        annotate_clips(store, [clip_id], bodies=tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds no result"):
+        annotate_clips(store, [clip_id], bodies=tmp_path / "empty")
+    other = tmp_path / "another_film.pkl"
+    other.write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"named after footage .*\(toy\)"):
+        annotate_clips(store, [clip_id], bodies=other)
+    assert store.list("results/") == []
+
+
+def test_provenance_names_the_file_and_the_address_its_bytes(tmp_path):
+    path = tmp_path / "small-pose.pt"
+    path.write_bytes(b"one")
+    people, mask, *_ = _chosen({"people": "yolo"}, {"people": path})
+    assert people.parameters == {"backend": "yolo", "weights": str(path)}
+    assert people.weights.startswith("small-pose.pt sha256 ")
+    assert mask == STEPS[1]
+    path.write_bytes(b"two")
+    assert _chosen({"people": "yolo"}, {"people": path})[0].weights != people.weights
+    *_, quality = _chosen({}, {"quality": path})
+    assert "video.mp4" in quality.reads  # a captioner looks at the picture
