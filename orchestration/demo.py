@@ -174,7 +174,8 @@ def ingest_step(
     store: Store, movies: Sequence[Path], videos: Sequence[Path], size: DemoSize, book: Notebook
 ) -> dict[str, list[str]]:
     """Cut the footage; returns source hash -> clips to label."""
-    _tell(book, ingest(list(movies), store, IngestSettings(max_short_side_px=540)))
+    for account in ingest(list(movies), store, IngestSettings(max_short_side_px=540)):
+        _tell(book, account)
     wanted = {_sha256(movie) for movie in movies}
     users = {_sha256(video) for video in videos}
     chosen: dict[str, list[str]] = {sha256: [] for sha256 in sorted(wanted)}

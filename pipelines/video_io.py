@@ -43,7 +43,7 @@ class VideoError(ValueError):
 
     Attributes:
         reason: Short code: empty_file, not_a_video, broken_header, no_video_stream, no_frames,
-            damaged_stream, truncated, no_timestamps, too_large.
+            damaged_stream, truncated, no_timestamps, size_changes, too_large.
         detail: One sentence with the numbers.
     """
 
@@ -291,6 +291,7 @@ def _decode_times(container: Any, stream: Any) -> tuple[list[int | None], str, i
     times: list[int | None] = []
     damage = ""
     rotation = 0
+    size = (0, 0)
     try:
         for frame in container.decode(stream):
             if frame.is_corrupt:
@@ -298,6 +299,11 @@ def _decode_times(container: Any, stream: Any) -> tuple[list[int | None], str, i
                 break
             if not times:
                 rotation = round(-frame.rotation / 90) % 4 * 90
+                size = (frame.width, frame.height)
+            elif (frame.width, frame.height) != size:
+                # Both readers would hand out frames of two sizes, or squeeze the second.
+                detail = f"{size} px, from frame {len(times)} on {(frame.width, frame.height)}"
+                raise VideoError("size_changes", f"{Path(container.name).name} is {detail}")
             times.append(frame.pts)
     except FFmpegError as error:
         damage = _cause(error)

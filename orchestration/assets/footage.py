@@ -22,7 +22,8 @@ from orchestration.resources import Workspace
 from pipelines.annotate.clip import QUALITY, STEPS, annotate_clips
 from pipelines.clip_files import clip_reader
 from pipelines.ingest.batches import plan_batches, read_batch
-from pipelines.ingest.stage import VERSION, IngestSettings, ingest_sources
+from pipelines.ingest.settings import IngestSettings
+from pipelines.ingest.stage import VERSION, ingest_sources
 from pipelines.report import ClipView
 from pipelines.run import read_results
 from storage_schemas import shards
@@ -88,14 +89,14 @@ def footage_clips(
             max_short_side_px=config.max_short_side_px,
             max_clip_s=config.max_clip_s,
         )
-    account = ingest_sources(sources, store, settings, workspace.workers)
+    accounts = ingest_sources(sources, store, settings, workspace.workers)
     return dg.MaterializeResult(
         metadata={
-            **show_accounts([account]),
+            **show_accounts(accounts),
             "reasons": _reasons(store, [source.key for source in sources]),
         },
         data_version=results_version(store, "ingest", [source.key for source in sources]),
-        check_results=[check_accounts([account])],
+        check_results=[check_accounts(accounts)],
     )
 
 

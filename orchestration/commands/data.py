@@ -89,11 +89,16 @@ def render(
 
 def ingest(
     sources: Annotated[
-        list[str], typer.Argument(help="Files, folders, globs, lists (csv, parquet), s3://.")
+        list[str], typer.Argument(help="Files, folders, globs, lists (csv, parquet), s3://, http.")
     ],
     licence: Annotated[str, typer.Option(help="Licence of sources that state none.")] = "unknown",
     allow: Annotated[
-        list[str] | None, typer.Option(help="Folder or s3 prefix that lists may name; repeatable.")
+        list[str] | None,
+        typer.Option(help="Folder, s3 prefix or http address that lists may name; repeatable."),
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE of a threshold, such as max_blur=0.6; repeatable."),
     ] = None,
     root: Root = "data",
     workers: Workers = 0,
@@ -101,15 +106,20 @@ def ingest(
 ) -> None:
     """Cut footage into clips; every source ends as kept, filtered or failed, with a reason.
 
+    Bars around the picture go; pieces that are still, blurred, too fast, covered with text, or
+    shown by another clip are filtered. What --set takes: pipelines/ingest/settings.py.
+
     Example: isa4d ingest footage/ 'more/*.mov' --licence CC-BY-4.0 --root data
+
+    Example: isa4d ingest urls.csv --allow https://footage.example.org/ --set max_clip_s=5
     """
-    from pipelines.ingest.stage import IngestSettings
+    from pipelines.ingest.settings import IngestSettings, change_settings
     from pipelines.ingest.stage import ingest as ingest_sources
     from storage_schemas.store import Store
 
-    settings, store = IngestSettings(licence=licence), Store(root)
-    account = ingest_sources(sources, store, settings, workers, allow or ())
-    finish_stages(store, [account], as_json)
+    settings, store = change_settings(IngestSettings(licence=licence), change or ()), Store(root)
+    accounts = ingest_sources(sources, store, settings, workers, allow or ())
+    finish_stages(store, accounts, as_json)
 
 
 def annotate(

@@ -3,15 +3,24 @@
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from pipelines.ingest.crop import NUM_SAMPLES, Crop, find_crop
+from pipelines.ingest.duplicates import drop_duplicates
+from pipelines.ingest.measure import Measures, measure_clip
 from pipelines.ingest.normalise import ClipPlan, clip_fps, clip_id, plan_clip, split_evenly
+from pipelines.ingest.settings import IngestSettings
 from pipelines.ingest.shots import find_shots
 from pipelines.ingest.sources import Source, find_sources
-from pipelines.run import Accounting, Item, Rejected, Stage, run_stage
+from pipelines.run import Accounting, Item, Rejected, Stage, read_results, run_stage, sha256_file
 from pipelines.video_io import (
     VideoError,
     VideoInfo,
@@ -19,47 +28,26 @@ from pipelines.video_io import (
     even_size,
     iterate_frames,
     probe,
+    resize_area,
 )
 from storage_schemas.clip import ClipRecord
 from storage_schemas.store import Store
 
-VERSION = "1"
+VERSION = "2"
 _DETECTION_SHORT_SIDE_PX = 144
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class IngestSettings:
-    """How footage is cut and normalised."""
+class Piece:
+    """A part of one shot that becomes a clip, or the reason why it does not."""
 
-    fps: float = 24.0
-    """Rate of the clips; slower sources keep their own."""
-    max_short_side_px: int = 720
-    min_short_side_px: int = 64
-    min_clip_s: float = 0.6
-    max_clip_s: float = 10.0
-    """Longer shots are split evenly."""
-    cut_threshold: float = 3.0
-    crf: int = 16
-    licence: str = "unknown"
-    """For sources whose list states none."""
-
-    def __post_init__(self) -> None:
-        """Validate every field."""
-        if not self.fps > 0:
-            raise ValueError(f"fps must be positive, got {self.fps}")
-        if not 0 < self.min_clip_s < self.max_clip_s:
-            raise ValueError(
-                f"0 < min_clip_s < max_clip_s must hold, got {self.min_clip_s}, {self.max_clip_s}"
-            )
-        if not 2 <= self.min_short_side_px <= self.max_short_side_px:
-            raise ValueError(
-                f"2 <= min_short_side_px <= max_short_side_px must hold, got "
-                f"{self.min_short_side_px}, {self.max_short_side_px}"
-            )
-
-    def normalisation(self) -> dict[str, Any]:
-        """What, besides the span, decides the pixels of a clip."""
-        return {"fps": self.fps, "max_short_side_px": self.max_short_side_px, "crf": self.crf}
+    plan: ClipPlan
+    span: tuple[int, int]
+    """Source frames, half-open."""
+    crop: Crop
+    measures: Measures | None = None
+    reason: str = ""
+    detail: str = ""
 
 
 def ingest(
@@ -68,8 +56,8 @@ def ingest(
     settings: IngestSettings | None = None,
     workers: int = 0,
     allowed: Sequence[str] = (),
-) -> Accounting:
-    """Turn footage into clips in the store; one outcome per source.
+) -> list[Accounting]:
+    """Turn footage into clips in the store; one outcome per source, per piece, and per clip.
 
     Args:
         places: See `find_sources`.
@@ -77,17 +65,44 @@ def ingest(
         settings: Defaults where None.
         workers: 0 for this process, n for Ray actors.
         allowed: See `find_sources`.
+
+    Returns:
+        Accounts of the sources, of the pieces that their shots were cut into, and of all clips of
+        the store compared with each other.
     """
     settings = settings or IngestSettings()
-    sources = find_sources(places, settings.licence, allowed)
+    sources = find_sources(places, settings.licence, allowed, settings.max_source_bytes)
     return ingest_sources(sources, store, settings, workers)
 
 
 def ingest_sources(
     sources: Iterable[Source], store: Store, settings: IngestSettings, workers: int = 0
-) -> Accounting:
+) -> list[Accounting]:
     """`ingest` for sources already found."""
-    return run_stage(ingest_stage(settings), map(_item, sources), store, workers)
+    items = [_item(source) for source in sources]
+    account = run_stage(ingest_stage(settings), items, store, workers)
+    pieces = _account_pieces(store, {item.key for item in items}, account)
+    return [account, pieces, drop_duplicates(store, workers)]
+
+
+def _account_pieces(store: Store, keys: set[str], sources: Accounting) -> Accounting:
+    """Where the pieces of the sources that were kept went."""
+    reasons: Counter[str] = Counter()
+    for result in read_results(store, "ingest"):
+        if result.key in keys and result.status == "kept":
+            record = json.loads(store.read(f"sources/{result.key}.json"))
+            reasons.update(piece["reason"] for piece in record["pieces"])
+    kept = reasons.pop("", 0)
+    total = kept + reasons.total()
+    is_reused = sources.inputs == sources.reused
+    return Accounting(
+        stage="pieces",
+        inputs=total,
+        kept=kept,
+        filtered=dict(reasons),
+        failed={},
+        reused=total if is_reused else 0,
+    )
 
 
 def ingest_stage(settings: IngestSettings) -> Stage:
@@ -115,70 +130,87 @@ class IngestSource:
         """Yield the clips one after the other, then what was found in the source."""
         source: Source = item.value
         if source.refused:
-            raise Rejected("outside_list", f"{source.uri}: {source.refused}")
+            raise Rejected(source.refused, f"{source.uri}: {source.why}")
         if source.duplicate_of:
             raise Rejected("duplicate", f"{source.uri} has the bytes of {source.duplicate_of}")
+        path = source.local_path(self.settings.max_source_bytes)
+        if path.stat().st_size > self.settings.max_source_bytes:
+            raise Rejected(
+                "too_many_bytes",
+                f"{source.uri} has {path.stat().st_size} bytes, at most "
+                f"{self.settings.max_source_bytes} are taken",
+            )
+        # The listing may have met a moment of bad luck; without a hash clips would share ids.
+        source = replace(source, sha256=source.sha256 or sha256_file(path))
         try:
-            yield from self._make_clips(source)
+            info = probe(path)
+            yield from self._make_clips(source, info)
         except VideoError as error:
             raise Rejected(error.reason, error.detail) from error
 
-    def _make_clips(self, source: Source) -> Iterator[tuple[str, bytes]]:
-        settings = self.settings
-        info = probe(source.local_path())
-        short = min(info.width, info.height)
-        if short < settings.min_short_side_px:
+    def _make_clips(self, source: Source, info: VideoInfo) -> Iterator[tuple[str, bytes]]:
+        least = self.settings.min_short_side_px
+        if min(info.width, info.height) < least:
+            size = f"{info.width}x{info.height} px"
             raise Rejected(
-                "too_small",
-                f"{info.path.name}: {info.width}x{info.height} px, the short side must be at least "
-                f"{settings.min_short_side_px}",
+                "too_small", f"{info.path.name}: {size}, the short side is below {least}"
             )
         shots = self._find_shots(info)
-        fps = clip_fps(info.fps, settings.fps)
-        plans, dropped = self._plan(info, shots, fps)
-        if not plans:
-            raise Rejected(
-                "too_short",
-                f"{info.path.name}: {info.num_frames} frames at {info.fps:.2f} fps in "
-                f"{len(shots)} shots, none lasts {settings.min_clip_s} s",
-            )
+        fps = clip_fps(info.fps, self.settings.fps)
+        pieces = [piece for shot in shots for piece in self._cut(info, shot, fps)]
+        wanted = [piece for piece in pieces if not piece.reason]
+        if not wanted:
+            raise _none_left(info, pieces)
+        ids: dict[tuple[int, int], str] = {}
         # One pass over the source for all clips: their frames come in order.
-        size = even_size(info.height, info.width, settings.max_short_side_px)
-        frames = iterate_frames(info, [i for plan in plans for i in plan.indices.tolist()], size)
-        ids: list[str] = []
-        for plan in plans:
-            record = self._record(source, info, plan, fps, size)
-            video = encode_mp4(itertools.islice(frames, len(plan.indices)), fps, settings.crf)
-            yield f"clips/{record.clip_id}/video.mp4", video
+        frames = iterate_frames(info, [i for p in wanted for i in p.plan.indices.tolist()])
+        for piece in wanted:
+            size = self._clip_size(piece.crop)
+            record = self._record(source, info, piece, fps, size)
+            shown = (
+                resize_area(piece.crop.cut(frame), size)
+                for frame in itertools.islice(frames, record.num_frames)
+            )
+            yield f"clips/{record.clip_id}/video.mp4", encode_mp4(shown, fps, self.settings.crf)
             yield f"clips/{record.clip_id}/clip.json", record.to_json()
-            ids.append(record.clip_id)
-        yield f"sources/{source.key}.json", self._source_record(source, info, shots, ids, dropped)
+            ids[piece.span] = record.clip_id
+        yield f"sources/{source.key}.json", _source_record(source, info, shots, pieces, ids)
 
     def _find_shots(self, info: VideoInfo) -> list[tuple[int, int]]:
         size = even_size(info.height, info.width, _DETECTION_SHORT_SIDE_PX)
         return find_shots(iterate_frames(info, size_px=size), info.fps, self.settings.cut_threshold)
 
-    def _plan(
-        self, info: VideoInfo, shots: Sequence[tuple[int, int]], fps: float
-    ) -> tuple[list[ClipPlan], list[tuple[int, int]]]:
-        max_frames = max(1, int(self.settings.max_clip_s * info.fps))
-        plans: list[ClipPlan] = []
-        dropped: list[tuple[int, int]] = []
-        for shot in shots:
-            for start, end in split_evenly(*shot, max_frames):
-                plan = plan_clip(info, start, end, fps)
-                if len(plan.indices) / fps >= self.settings.min_clip_s:
-                    plans.append(plan)
-                else:
-                    dropped.append((start, end))
-        return plans, dropped
+    def _cut(self, info: VideoInfo, shot: tuple[int, int], fps: float) -> Iterator[Piece]:
+        """The pieces of a shot, measured and judged."""
+        settings = self.settings
+        crop = find_crop(_sample(info, shot))
+        for start, end in split_evenly(*shot, max(1, int(settings.max_clip_s * info.fps))):
+            plan = plan_clip(info, start, end, fps)
+            piece = Piece(plan=plan, span=(start, end), crop=crop)
+            if min(crop.height, crop.width) < settings.min_short_side_px:
+                reason = "too_small"
+                detail = f"{crop.width}x{crop.height} px is below {settings.min_short_side_px}"
+            elif len(plan.indices) / fps < settings.min_clip_s:
+                reason = "too_short"
+                detail = f"{len(plan.indices) / fps:.2f} s is below {settings.min_clip_s}"
+            else:
+                measures = measure_clip(info, plan.indices, fps, crop)
+                reason, detail = settings.find_fault(measures)
+                piece = replace(piece, measures=measures)
+            yield replace(piece, reason=reason, detail=detail)
+
+    def _clip_size(self, crop: Crop) -> tuple[int, int]:
+        return even_size(crop.height, crop.width, self.settings.max_short_side_px)
 
     def _record(
-        self, source: Source, info: VideoInfo, plan: ClipPlan, fps: float, size: tuple[int, int]
+        self, source: Source, info: VideoInfo, piece: Piece, fps: float, size: tuple[int, int]
     ) -> ClipRecord:
-        identity = self.settings.normalisation()
+        plan, identity = piece.plan, self.settings.normalisation()
+        facts = {**_facts(info), "crop_px": piece.crop}
         return ClipRecord(
-            clip_id=clip_id(source.sha256, plan, {**identity, "version": VERSION}),
+            clip_id=clip_id(
+                source.sha256, plan, {**identity, "crop": piece.crop, "version": VERSION}
+            ),
             source="real",
             uri=source.uri,
             source_sha256=source.sha256,
@@ -191,25 +223,57 @@ class IngestSource:
             height=size[0],
             width=size[1],
             timestamps_ns=info.timestamps_ns[plan.indices],
-            provenance={"ingest": {**ingest_stage(self.settings).provenance(), **_facts(info)}},
+            provenance={"ingest": {**ingest_stage(self.settings).provenance(), **facts}},
         )
 
-    def _source_record(
-        self,
-        source: Source,
-        info: VideoInfo,
-        shots: Sequence[tuple[int, int]],
-        ids: Sequence[str],
-        dropped: Sequence[tuple[int, int]],
-    ) -> bytes:
-        content = {
-            **dataclasses.asdict(source),
-            **_facts(info),
-            "shots": shots,
-            "clips": ids,
-            "too_short": dropped,
-        }
-        return json.dumps(content, sort_keys=True).encode()
+
+def _sample(info: VideoInfo, shot: tuple[int, int]) -> UInt8[np.ndarray, "samples height width"]:
+    """Grey frames from all over a shot."""
+    start, end = shot
+    indices = np.unique(np.linspace(start, end - 1, NUM_SAMPLES).round().astype(np.int64))
+    frames = iterate_frames(info, indices.tolist())
+    return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames])
+
+
+def _none_left(info: VideoInfo, pieces: Sequence[Piece]) -> Rejected:
+    """The commonest reason speaks for the source; the counts of all are in the detail."""
+    counts = Counter(piece.reason for piece in pieces)
+    reason = counts.most_common(1)[0][0]
+    listed = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+    first = next(piece.detail for piece in pieces if piece.reason == reason)
+    return Rejected(
+        reason,
+        f"{info.path.name}: {len(pieces)} pieces = 0 kept + {len(pieces)} filtered ({listed}); "
+        f"{first}; {info.num_frames} frames of {info.width}x{info.height} px at {info.fps:.2f} fps",
+    )
+
+
+def _source_record(
+    source: Source,
+    info: VideoInfo,
+    shots: Sequence[tuple[int, int]],
+    pieces: Sequence[Piece],
+    ids: Mapping[tuple[int, int], str],
+) -> bytes:
+    content = {
+        **dataclasses.asdict(source),
+        **_facts(info),
+        "shots": shots,
+        "clips": list(ids.values()),
+        "pieces": [
+            {
+                "start": piece.span[0],
+                "end": piece.span[1],
+                "crop": piece.crop,
+                "measures": dataclasses.asdict(piece.measures) if piece.measures else None,
+                "reason": piece.reason,
+                "detail": piece.detail,
+                "clip_id": ids.get(piece.span, ""),
+            }
+            for piece in pieces
+        ],
+    }
+    return json.dumps(content, sort_keys=True).encode()
 
 
 def _facts(info: VideoInfo) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from models.body.model import BodyModel
 from orchestration.steps import evaluate_pairs
 from pipelines.annotate.clip import annotate_clips, ingested
 from pipelines.clip_files import clip_reader
-from pipelines.ingest.stage import IngestSettings, ingest
+from pipelines.ingest.settings import IngestSettings
+from pipelines.ingest.stage import ingest
 from pipelines.report import ClipView
 from pipelines.synthetic.produce import render_clips
 from pipelines.synthetic.scene import SceneSettings, sample_scene

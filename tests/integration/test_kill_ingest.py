@@ -9,18 +9,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.ingest.stage import IngestSettings, ingest
+from pipelines.ingest.settings import IngestSettings
+from pipelines.ingest.stage import ingest
 from pipelines.video_io import encode_mp4
 from storage_schemas.store import Store
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = """
 import sys
-from pipelines.ingest.stage import IngestSettings, ingest
+from pipelines.ingest.settings import IngestSettings
+from pipelines.ingest.stage import ingest
 from storage_schemas.store import Store
-ingest([sys.argv[1]], Store(sys.argv[2]), IngestSettings(max_short_side_px=64, max_clip_s=1.0))
+settings = IngestSettings(
+    max_short_side_px=64, max_clip_s=1.0, max_sweep=1e3, max_blur=1.0, max_text_share=1.0
+)
+ingest([sys.argv[1]], Store(sys.argv[2]), settings)
 """
-SETTINGS = IngestSettings(max_short_side_px=64, max_clip_s=1.0)
+SETTINGS = IngestSettings(
+    max_short_side_px=64, max_clip_s=1.0, max_sweep=1e3, max_blur=1.0, max_text_share=1.0
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +61,11 @@ def test_killed_and_run_again_equals_uninterrupted(footage, tmp_path):
     assert kill_when(command, root, 2)
     between = len(Store(root).list())
     assert kill_when(command, root, between + 7)
-    accounting = ingest([footage], Store(root), SETTINGS)
+    accounting, *_ = ingest([footage], Store(root), SETTINGS)
     assert accounting.reused > 0
     assert (accounting.kept, accounting.filtered) == (6, {"broken_header": 1})
     whole = Store(tmp_path / "whole")
-    assert ingest([footage], whole, SETTINGS).reused == 0
+    assert ingest([footage], whole, SETTINGS)[0].reused == 0
     killed = Store(root)
     assert killed.list() == whole.list()
     differing = [key for key in whole.list() if killed.read(key) != whole.read(key)]

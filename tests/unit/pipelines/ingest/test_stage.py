@@ -4,13 +4,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipelines.ingest.stage import IngestSettings, ingest
+from pipelines.ingest.measure import Measures
+from pipelines.ingest.settings import IngestSettings, change_settings
+from pipelines.ingest.sources import find_sources
+from pipelines.ingest.stage import ingest, ingest_sources
 from pipelines.run import read_results
 from pipelines.video_io import decode_mp4, encode_mp4, probe, read_frames
 from storage_schemas.clip import ClipRecord
 from storage_schemas.store import Store
 
-SMALL = IngestSettings(max_short_side_px=96)
+SMALL = IngestSettings(max_short_side_px=96, min_motion=0.0, max_blur=1.0, max_text_share=1.0)
+"""Made frames are still and plain; the filters have tests of their own."""
 BROKEN = {
     "-starts-with-dash-.mp4": "too_small",
     "PROVENANCE.md": "not_a_video",
@@ -46,7 +50,7 @@ def video(store, record):
 
 
 def test_every_broken_file_has_one_outcome_and_the_others_go_on(shared_data, store):
-    accounting = ingest([shared_data / "broken"], store, SMALL)
+    accounting, *_ = ingest([shared_data / "broken"], store, SMALL)
     assert (accounting.inputs, accounting.kept, accounting.failed) == (len(BROKEN), 1, {})
     by_uri = {}
     for result in read_results(store, "ingest"):
@@ -89,7 +93,8 @@ def test_each_shot_is_a_clip_and_what_is_dropped_is_said(shared_data, store):
     assert spans == [(0, 30), (30, 76), (76, 137), (137, 187), (187, 242)]
     (key,) = store.list("sources/")
     source = json.loads(store.read(key))
-    assert source["too_short"] == [[242, 250]]
+    dropped = [(p["start"], p["end"], p["reason"]) for p in source["pieces"] if p["reason"]]
+    assert dropped == [(242, 250, "too_short")]
     assert sorted(source["clips"]) == [record.clip_id for record in records(store)]
 
 
@@ -118,7 +123,7 @@ def test_ids_depend_on_content_and_normalisation_alone(tmp_path, store):
         ingest([tmp_path / name], other, settings)
         ids.append(records(other)[0].clip_id)
     assert ids[0] == ids[1] == ids[2] != ids[3]
-    both = ingest([tmp_path / "a.mp4", tmp_path / "renamed.mp4"], store, SMALL)
+    both, *_ = ingest([tmp_path / "a.mp4", tmp_path / "renamed.mp4"], store, SMALL)
     assert (both.kept, both.filtered) == (1, {"duplicate": 1})
 
 
@@ -128,16 +133,16 @@ def test_a_second_run_reuses_and_a_changed_file_does_not(tmp_path, store):
     path.write_bytes(encode_mp4(frames, 20))
     ingest([path], store, SMALL)
     (first,) = records(store)
-    assert ingest([path], store, SMALL).reused == 1
+    assert ingest([path], store, SMALL)[0].reused == 1
     path.write_bytes(encode_mp4(frames + 50, 20))
-    assert ingest([path], store, SMALL).reused == 0
+    assert ingest([path], store, SMALL)[0].reused == 0
     (second,) = records(store)  # the clip of the old content is gone
     assert first.clip_id != second.clip_id
 
 
 def test_a_missing_file_fails_by_name_and_the_rest_is_kept(tmp_path, store):
     (tmp_path / "a.mp4").write_bytes(encode_mp4(np.full((20, 64, 64, 3), 9, np.uint8), 20))
-    accounting = ingest([tmp_path / "a.mp4", tmp_path / "gone.mp4"], store, SMALL)
+    accounting, *_ = ingest([tmp_path / "a.mp4", tmp_path / "gone.mp4"], store, SMALL)
     assert (accounting.kept, accounting.failed) == (1, {"FileNotFoundError": 1})
 
 
@@ -147,3 +152,77 @@ def test_a_missing_file_fails_by_name_and_the_rest_is_kept(tmp_path, store):
 def test_impossible_settings_are_refused(change):
     with pytest.raises(ValueError, match="must"):
         replace(SMALL, **change)
+
+
+def moving(num=30, size=(96, 128), seed=0):
+    """A sharp texture that drifts."""
+    big = np.random.default_rng(seed).integers(0, 255, (40, 60, 3), np.uint8)
+    big = big.repeat(5, 0).repeat(5, 1)
+    return np.stack([big[t : t + size[0], t : t + size[1]] for t in range(num)])
+
+
+def test_bars_are_cut_off_and_the_record_says_where_the_picture_was(tmp_path, store):
+    frames = np.full((30, 136, 160, 3), 16, np.uint8)
+    frames[:, 20:116, 16:144] = moving()
+    (tmp_path / "a.mp4").write_bytes(encode_mp4(frames, 20))
+    ingest([tmp_path / "a.mp4"], store, SMALL)
+    (record,) = records(store)
+    top, left, height, width = record.provenance["ingest"]["crop_px"]
+    assert 20 <= top <= 24
+    assert 16 <= left <= 20
+    assert 116 - 4 <= top + height <= 116
+    assert 144 - 4 <= left + width <= 144
+    assert (record.height, record.width) == (height // 2 * 2, width // 2 * 2)
+    assert video(store, record).mean(0)[0].mean() > 60  # the first row is picture, not bar
+
+
+@pytest.mark.parametrize(
+    ("reason", "make"),
+    [
+        ("still", lambda: moving()[:1].repeat(30, 0)),
+        ("too_fast", lambda: moving(90)[::3]),
+    ],
+)
+def test_each_filter_names_its_reason(tmp_path, store, reason, make):
+    (tmp_path / "a.mp4").write_bytes(encode_mp4(make(), 20))
+    changed = IngestSettings(max_sweep=0.5, max_blur=0.6)
+    account, pieces, _ = ingest([tmp_path / "a.mp4"], store, changed)
+    assert (account.kept, account.filtered) == (0, {reason: 1})
+    assert pieces.inputs == 0  # those of kept sources only
+    (result,) = read_results(store, "ingest")
+    assert "1 pieces = 0 kept + 1 filtered" in result.detail
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [("motion", 0.001, "still"), ("sweep", 4.0, "too_fast"), ("blur", 0.97, "blurry"),
+     ("text_share", 0.05, "text_overlay"), ("motion", 0.5, "")],
+)  # fmt: skip
+def test_each_measure_beyond_its_threshold_is_the_fault(name, value, reason):
+    fine = Measures(motion=0.2, sweep=0.1, blur=0.4, text_share=0.0, fingerprint=())
+    found, detail = IngestSettings().find_fault(replace(fine, **{name: value}))
+    assert found == reason
+    assert not reason or str(value) in detail
+
+
+def test_pieces_of_kept_sources_add_up(shared_data, store):
+    account, pieces, apart = ingest([shared_data / "real_videos/cuts_bikes.mp4"], store)
+    assert (account.inputs, account.kept) == (1, 1)
+    assert (pieces.inputs, pieces.kept, pieces.filtered) == (6, 5, {"too_short": 1})
+    assert (apart.inputs, apart.kept) == (5, 5)
+
+
+def test_a_source_that_could_not_be_hashed_at_first_gets_its_own_ids(tmp_path, store):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(encode_mp4(moving(), 20))
+    (source,) = find_sources([path])
+    ingest_sources([replace(source, sha256="")], store, SMALL)
+    (record,) = records(store)
+    assert record.source_sha256 == source.sha256
+
+
+def test_settings_change_by_name_and_wrong_ones_are_refused():
+    assert change_settings(SMALL, ["max_clip_s=5", "crf=20"]).max_clip_s == 5.0
+    for wrong in ("max_clip_s", "colour=1", "crf=x", "fps=0"):
+        with pytest.raises(ValueError, match=wrong.partition("=")[0]):
+            change_settings(SMALL, [wrong])
