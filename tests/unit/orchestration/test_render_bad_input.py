@@ -144,7 +144,7 @@ def test_a_recorded_run_that_leaves_the_frame_costs_its_clips(ask, tmp_path, sha
     """A resting camera keeps nobody in the frame who runs farther than it can step back."""
     folder = tmp_path / "files"
     folder.mkdir()
-    run = shared_data / "mocap/cmu_bvh/16_31.bvh"
+    run = shared_data / "mocap/cmu_bvh/35_17.bvh"
     shutil.copy(run, folder / "run.bvh")
     run_away(run, folder / "away.bvh")
     code, out, error = ask(f"{LINE} --mocap files".replace("--frames 2", "--frames 7 --fps 2"))
