@@ -21,7 +21,10 @@ ROOT = Path(__file__).parents[2]
 # Ray takes 127.0.0.1 for the outer address of this machine, and the one beside it as it is.
 HOST, GCS, DASHBOARD = "127.0.0.2", 6391, 8267
 RAY_ADDRESS, RAY_JOBS = f"{HOST}:{GCS}", f"http://127.0.0.1:{DASHBOARD}"
+OVER = ("SUCCESS", "FAILURE", "CANCELED")
 QUIET = {"RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1", "WDS_SECURE": "1"}
+PATIENT = {"RAY_raylet_start_wait_time_s": "300", "RAY_agent_register_timeout_ms": "300000"}
+"""On a busy small machine Ray's own patience with itself does not last."""
 CODE = """
 import orchestration.partitions
 orchestration.partitions.SEEDS_PER_RANGE = {seeds}
@@ -146,7 +149,7 @@ class Dagster:
 
     def wait_for_end(self, run_id, limit_s=600):
         return wait_for(
-            lambda: (s := self.status(run_id)) in ("SUCCESS", "FAILURE", "CANCELED") and s,
+            lambda: (s := self.status(run_id)) in OVER and s,
             limit_s, 2,
         )  # fmt: skip
 
@@ -154,10 +157,18 @@ class Dagster:
 class RayCluster:
     """A head and two raylets on this machine, told apart by their folder and the head's port."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, environment=None):
         self.folder = folder
+        self.more = {**PATIENT, **(environment or {})}
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self):
         self._ray("--head", f"--port={GCS}", "--dashboard-host=127.0.0.1", "--num-cpus=1",
-                  f"--dashboard-port={DASHBOARD}", f"--temp-dir={folder}")  # fmt: skip
+                  f"--dashboard-port={DASHBOARD}", f"--temp-dir={self.folder}")  # fmt: skip
         for _ in range(2):
             self.add_node()
         wait_for(lambda: answers(f"{RAY_JOBS}/api/version"), 120)
@@ -166,13 +177,15 @@ class RayCluster:
         command = [str(Path(sys.executable).with_name("ray")), "start", *arguments]
         common = [f"--node-ip-address={HOST}", "--disable-usage-stats",
                   "--object-store-memory=200000000"]  # fmt: skip
-        subprocess.run([*command, *common], env=self.environment, check=True, timeout=240,
+        subprocess.run([*command, *common], env=self.environment, check=True, timeout=400,
                        stdout=subprocess.DEVNULL)  # fmt: skip
 
     @property
     def environment(self):
-        path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
-        return {**os.environ, **QUIET, "PYTHONPATH": path}
+        """Of the cluster, and so of its jobs: `python` is the one that runs the tests."""
+        modules = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
+        programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        return {**os.environ, **QUIET, "PYTHONPATH": modules, "PATH": programs, **self.more}
 
     def add_node(self):
         self._ray(f"--address={RAY_ADDRESS}", "--num-cpus=2")

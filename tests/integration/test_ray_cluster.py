@@ -166,7 +166,7 @@ import sys
 sys.path[:0] = [{root!r}]
 from orchestration.ray_jobs import RayJobs, forward
 jobs = RayJobs(address={address!r}, python=sys.executable, poll_s=0.5)
-print("JOB", jobs.run({arguments!r}, "run", forward))
+print("JOB", jobs.run({arguments!r}, "run", forward, forward))
 """
 
 
