@@ -8,8 +8,8 @@ from jaxtyping import Float, Int32, UInt8
 from models.body.model import BodyModel
 from pipelines.synthetic import garment, skin
 from pipelines.synthetic.fabric import paint_cloth
-from pipelines.synthetic.garment import Mannequin, Mesh
 from pipelines.synthetic.hair import make_hair, paint_hair, scalp_depth, squashed_ears
+from pipelines.synthetic.mannequin import Mannequin, Mesh
 from pipelines.synthetic.outfit import (
     CUTS,
     Cloth,

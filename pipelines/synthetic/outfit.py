@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pipelines.synthetic.fabric import LEGS_BELOW_Y_M
-from pipelines.synthetic.hair import HairCut, draw_cut
+from pipelines.synthetic.haircut import HairCut, draw_cut
 from pipelines.synthetic.skin import GREY_HAIR, HAIR_COLOURS, IRIS_COLOURS, SKIN_TONES, Face
 from pipelines.synthetic.texture import Points, Values, edge
 

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int, UInt8
 
 from models.body.model import BodyModel
 from pipelines.synthetic.asset import UNKNOWN, Asset
-from pipelines.synthetic.garment import Mesh
+from pipelines.synthetic.mannequin import Mesh
 
 PICTURES = (".png", ".jpg", ".jpeg")
 SMPL_LICENCE = "LicenseRef-SMPL-non-commercial"

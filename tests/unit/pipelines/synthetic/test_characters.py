@@ -11,8 +11,10 @@ from scipy.spatial import KDTree
 from models.body.model import BodyModel, skin
 from pipelines.synthetic.characters import Character, MeshPart, make_character
 from pipelines.synthetic.fabric import PATTERNS
-from pipelines.synthetic.garment import Mannequin, layer, vertex_normals
-from pipelines.synthetic.hair import HAIR_STYLES, draw_cut, make_hair
+from pipelines.synthetic.garment import layer
+from pipelines.synthetic.hair import make_hair
+from pipelines.synthetic.haircut import HAIR_STYLES, draw_cut
+from pipelines.synthetic.mannequin import Mannequin, vertex_normals
 from pipelines.synthetic.outfit import CUTS, draw_outfit, thickness_m
 from pipelines.synthetic.skin import EYE_Y_M
 

@@ -10,7 +10,7 @@ from scipy.spatial import KDTree
 from models.body.model import BodyModel, skin
 from pipelines.synthetic.characters import Character, MeshPart, make_character
 from pipelines.synthetic.gait import Skeleton
-from pipelines.synthetic.garment import vertex_normals
+from pipelines.synthetic.mannequin import vertex_normals
 from pipelines.synthetic.motion import MOTIONS
 
 LAYERS = ("skin", "bottom", "top", "jacket", "skirt")
