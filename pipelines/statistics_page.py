@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from einops import repeat
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Plot
 from PIL import Image
@@ -235,10 +236,11 @@ def _plot_poses(clips: Sequence[ClipMeasures]) -> Plot:
     joints.set_xticks(range(1, len(JOINTS) + 1), list(JOINTS), rotation=60)
     joints.set_ylabel("degrees", fontsize=8)
     places, shares = principal_components(poses)
+    colours = colormaps["tab20"]
     for index, motion in enumerate(count(motions)):
         own = places[[name == motion for name in motions]]
-        plane.scatter(*own.T, s=4, label=motion, color=f"C{index % 10}")
-    plane.legend(fontsize=6, markerscale=2)
+        plane.scatter(*own.T, s=4, label=motion, color=colours(index % 20))
+    plane.legend(fontsize=6, markerscale=2, loc="center left", bbox_to_anchor=(1.0, 0.5))
     plane.set_xlabel("first and second component", fontsize=8)
     _histogram(nearest, _nearest(clips), "degrees to the nearest pose elsewhere")
     variance.plot(np.arange(1, len(shares) + 1), np.cumsum(shares), color=BLUE)
@@ -292,8 +294,12 @@ def _plot_frames(clips: Sequence[ClipMeasures]) -> Plot:
     people = [person for clip in clips for person in clip.people]
     plot, (size, hidden, cut, together) = _axes("people in the frame", 4)
     _histogram(size, [p.height_share for p in people], "height by picture height")
-    _histogram(hidden, [p.hidden_share for p in people], "hidden joints")
-    _histogram(cut, [p.cut_share for p in people], "joints outside the picture")
+    for axes, shares, what in (
+        (hidden, [p.hidden_share for p in people], "hidden joints"),
+        (cut, [p.cut_share for p in people], "joints outside the picture"),
+    ):
+        some = [share for share in shares if share > 0]
+        _histogram(axes, some, f"{what}, of the {len(some)} people with any")
     _bars(together, [str(len(clip.people)) for clip in clips], "clips with so many people")
     return plot
 
