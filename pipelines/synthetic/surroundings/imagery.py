@@ -174,7 +174,8 @@ def books(rng: np.random.Generator, size: int) -> Picture:
         top, bottom, column = shelf * size // 3, (shelf + 1) * size // 3, 0
         while column < size:
             wide, high = int(size * rng.uniform(0.02, 0.06)) + 1, rng.uniform(0.6, 0.88)
-            colour = rng.uniform(0.15, 0.75) * (1 + rng.uniform(-0.3, 0.3, 3))
+            warmth = rng.uniform(-0.25, 0.3)  # bindings are brown to blue grey, never purple
+            colour = rng.uniform(0.15, 0.7) * np.array([1 + warmth, 1.0, 1 - 0.8 * warmth])
             if rng.random() < 0.88:
                 start = bottom - int((bottom - top) * high)
                 picture[start:bottom, column : column + wide - 1] = colour
