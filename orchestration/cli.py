@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from orchestration.commands.data import annotate, ingest, pack, publish, render, review
+from orchestration.commands.data import annotate, ingest, pack, publish, render, review, view
 from orchestration.commands.dataset import dataset_app
 from orchestration.commands.model import encode, evaluate_app, generate, train
 from orchestration.commands.output import Json, finish
@@ -67,7 +67,8 @@ def demo(
 
 
 COMMANDS = (
-    doctor, render, ingest, annotate, pack, publish, train, encode, generate, review, demo,
+    doctor, render, ingest, annotate, pack, publish, train, encode, generate, review, view,
+    demo,
 )  # fmt: skip
 """In the order of --help, which is the order of the path."""
 

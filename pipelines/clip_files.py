@@ -39,6 +39,19 @@ def open_clips(store: Store, packed: str | None = None) -> dict[str, ReadMember]
     return dict(sorted(found.items()))
 
 
+def find_clip(clips: Mapping[str, ReadMember], beginning: str) -> ReadMember:
+    """The one clip whose id begins so.
+
+    Raises:
+        ValueError: There is none, or more than one.
+    """
+    found = [clip_id for clip_id in clips if clip_id.startswith(beginning)]
+    if len(found) != 1:
+        listed = ", ".join(list(found or clips)[:5])
+        raise ValueError(f"{len(found)} clips begin with {beginning!r}; give one of {listed} ...")
+    return clips[found[0]]
+
+
 def list_members(read: ReadMember) -> list[str]:
     """Names of what a clip holds besides its record, without their endings."""
     found = []

@@ -212,6 +212,25 @@ def publish(
     finish(describe(manifest), {"name": name, "version": manifest.version}, as_json)
 
 
+def view(
+    clip_id: Annotated[str, typer.Argument(metavar="CLIP", help="Clip id, or how it begins.")],
+    port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 8080,
+    shards: Annotated[str | None, typer.Option(help="Packed set, or NAME@VERSION.")] = None,
+    root: Root = "data",
+) -> None:
+    """One labelled clip in 3D: bodies, floor, the camera's way, what it saw. Ctrl-C ends it.
+
+    Example: isa4d view 3fa9c0 --root data
+    """
+    from pipelines.clip_files import find_clip, open_clips
+    from pipelines.view import open_view
+    from storage_schemas.store import Store
+
+    with open_view(find_clip(open_clips(Store(root), shards), clip_id), port) as shown:
+        typer.echo(f"http://127.0.0.1:{port}")
+        shown.play()
+
+
 def review(
     out: Annotated[Path, typer.Option(help="HTML page to write.")] = Path("review.html"),
     limit: Annotated[int, typer.Option(min=1, help="Most clips on the page.")] = 24,

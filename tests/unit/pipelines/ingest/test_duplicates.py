@@ -46,6 +46,7 @@ def test_the_same_shot_at_two_sizes_in_the_real_videos_is_one(shared_data, tmp_p
     assert (apart.kept, apart.filtered) == (1, {"duplicate": 1})
 
 
+@pytest.mark.slow
 def test_one_room_with_other_people_in_it_is_not_the_same(shared_data, tmp_path):
     path = shared_data / "real_videos/one_by_one_enter_leave.mp4"
     *_, apart = ingest([path], Store(tmp_path), SETTINGS)
