@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from pipelines.synthetic.characters import Character, MeshPart, make_character
 from pipelines.synthetic.contact import foot_contact, sole_points
-from pipelines.synthetic.detail import thinned
+from pipelines.synthetic.detail import thinned, without_clear
 from pipelines.synthetic.figure import BodyMotion
 from pipelines.synthetic.gait import Skeleton
 from pipelines.synthetic.people import PersonSpec, make_motion, place_motion
@@ -102,7 +102,7 @@ def _surface(part: MeshPart) -> SurfaceMesh:
     normals = part.normals_rest
     if normals is None:
         normals = vertex_normals(part.vertices_rest, part.faces)
-    return SurfaceMesh(
+    whole = SurfaceMesh(
         vertices=part.vertices_rest.astype(np.float32),
         normals=normals.astype(np.float32),
         uv=part.uv,
@@ -111,6 +111,7 @@ def _surface(part: MeshPart) -> SurfaceMesh:
         gloss=SKIN_GLOSS if part.name == "skin" else 0.0,
         is_two_sided=part.name != "skin",  # clothes cover where the skin ends
     )
+    return without_clear(whole)
 
 
 def make_actor(spec: PersonSpec, fps: float, num_frames: int, texture_px: int = 512) -> Actor:

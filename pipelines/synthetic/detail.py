@@ -1,10 +1,12 @@
-"""Fewer triangles for people who are small in the picture: vertices that lie close become one.
+"""Fewer triangles for people: none where their texture is cut away, and for those who are small in
+the picture vertices that lie close become one.
 
 Lengths in metres, in the rest pose.
 """
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.sparse import coo_array
@@ -14,6 +16,24 @@ from pipelines.synthetic.renderers.mesh import SurfaceMesh
 
 STEPS_PER_M = 100_000
 """Vertices in the same step are at the same place."""
+
+CUT_MARGIN_TEXELS = 2
+"""Filtering takes what a texture shows this far beyond itself."""
+
+
+def without_clear(surface: SurfaceMesh) -> SurfaceMesh:
+    """The surface without the triangles on which its texture shows nothing."""
+    if surface.texture.shape[2] < 4 or surface.texture[..., 3].min() >= 128:
+        return surface
+    rows, columns = surface.texture.shape[:2]
+    shown = (surface.texture[..., 3] >= 128).astype(np.uint8)
+    sums = cv2.integral(shown)  # of what lies above and to the left
+    place = surface.uv[surface.faces] * (columns, rows)
+    last = (columns, rows)
+    left, top = np.clip(np.floor(place.min(1)) - CUT_MARGIN_TEXELS, 0, last).astype(int).T
+    right, bottom = np.clip(np.ceil(place.max(1)) + CUT_MARGIN_TEXELS, 0, last).astype(int).T
+    count = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
+    return replace(surface, faces=surface.faces[count > 0])
 
 
 def clusters(

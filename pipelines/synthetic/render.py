@@ -44,7 +44,7 @@ from storage_schemas.mask import MaskTrack
 from storage_schemas.normal import NormalTrack
 from storage_schemas.points import PointTracks
 
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 PRESET = "veryfast"
 VERBS = {
     "walk": "walks",

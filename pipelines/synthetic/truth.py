@@ -108,16 +108,26 @@ def hidden_there(
         depth_there_m: What the other frame shows, inf for nothing.
     """
     height, width = flow_steps.shape[:2]
-    xy_px = _centres_px(width, height) + flow_steps * np.float32(1 / FLOW_STEPS_PER_PX)
-    farthest, _ = _around(xy_px, depth_there_m)
-    is_outside = _is_outside(xy_px, width, height)
-    return is_outside | (inverse_depth_there * (1 + DEPTH_TOLERANCE) < farthest)
+    farthest, _ = _extremes(depth_there_m)
+    # in whole steps all is exact: pixel x has its centre at x + 1 / 2
+    x, y = _centre_steps(width, height)
+    x, y = x + flow_steps[..., 0], y + flow_steps[..., 1]
+    is_outside = (x < 0) | (y < 0)
+    is_outside |= (x >= width * FLOW_STEPS_PER_PX) | (y >= height * FLOW_STEPS_PER_PX)
+    half = FLOW_STEPS_PER_PX // 2
+    column = np.clip((x + half) // FLOW_STEPS_PER_PX, 0, width)
+    row = np.clip((y + half) // FLOW_STEPS_PER_PX, 0, height)
+    is_behind = inverse_depth_there * (1 + DEPTH_TOLERANCE) < farthest.take(
+        row * (width + 2) + column
+    )
+    return is_outside | is_behind
 
 
 @cache
-def _centres_px(width: int, height: int) -> np.ndarray:
-    grid = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-    return np.stack(grid, axis=-1).astype(np.float32)
+def _centre_steps(width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+    half = FLOW_STEPS_PER_PX // 2
+    x, y = (np.arange(n, dtype=np.int32) * FLOW_STEPS_PER_PX + half for n in (width, height))
+    return x, y[:, None]
 
 
 def _is_outside(xy_px: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -133,11 +143,16 @@ def _around(xy_px: np.ndarray, depth_m: np.ndarray) -> tuple[np.ndarray, np.ndar
     height, width = depth_m.shape
     corner = np.clip(np.floor(xy_px + 0.5), 0, (width, height)).astype(np.int32)
     place = corner[..., 1] * (width + 2) + corner[..., 0]
+    low, high = _extremes(depth_m)
+    return low.take(place), high.take(place)
+
+
+def _extremes(depth_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Least and largest 1 / z of the four pixels around each corner, [height + 2, width + 2]."""
     inverse = cv2.copyMakeBorder(1.0 / depth_m, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     square = np.ones((2, 2), np.uint8)
-    # the corner between four pixels is given the least and the largest of them
-    low = cv2.erode(inverse, square, anchor=(0, 0)).ravel().take(place)
-    return low, cv2.dilate(inverse, square, anchor=(0, 0)).ravel().take(place)
+    low = cv2.erode(inverse, square, anchor=(0, 0))
+    return low, cv2.dilate(inverse, square, anchor=(0, 0))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from pipelines.synthetic.environment import Environment, make_environment
 from pipelines.synthetic.scene import SceneSpec
 from storage_schemas.camera import CameraTrack
 
-SMALL_PX = 160
+SMALL_PX = 256
 """Frames up to this size get smaller textures, which are a third of the cost of a short clip."""
 
 DETAIL_PX = 0.9
@@ -90,5 +90,5 @@ def _environment(spec: SceneSpec, eyes: np.ndarray, outline: np.ndarray) -> Envi
     place = replace(
         spec.environment, free_radius_m=max(spec.environment.free_radius_m, far_m + 0.1)
     )
-    texture_px = 256 if max(spec.width, spec.height) <= 256 else 512
+    texture_px = 256 if max(spec.width, spec.height) <= SMALL_PX else 512
     return make_environment(place, eyes, texture_px)

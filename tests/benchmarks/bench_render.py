@@ -1,6 +1,6 @@
 """Where the CPU time of rendering goes, and whether memory stays flat.
 
-python tests/benchmarks/bench_render.py [--frames 17] [--clips 4] [--memory CLIPS]
+python tests/benchmarks/bench_render.py [--frames 33] [--clips 4] [--sizes 64 128 256] [--memory CLIPS]
 Times are CPU time of the whole process, the software driver's threads included.
 """
 
@@ -92,8 +92,9 @@ def memory(clips: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--frames", type=int, default=17)
+    parser.add_argument("--frames", type=int, default=33, help="as `isa4d render` has it")
     parser.add_argument("--clips", type=int, default=4)
+    parser.add_argument("--sizes", type=int, nargs="+", default=(64, 128, 256), metavar="PX")
     parser.add_argument("--memory", type=int, default=0, help="measure memory over so many clips")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
@@ -102,5 +103,5 @@ if __name__ == "__main__":
     else:
         for step in STEPS:
             measure(*step)
-        for size_px in (64, 128, 256):
+        for size_px in chosen.sizes:
             bench(size_px, chosen.frames, chosen.clips)

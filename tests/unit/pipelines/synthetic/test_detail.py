@@ -1,8 +1,10 @@
 """Laws of people with fewer triangles."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from pipelines.synthetic.detail import thinned
+from pipelines.synthetic.detail import thinned, without_clear
 from pipelines.synthetic.renderers.opengl import SurfaceMesh
 
 CELL_M = 0.05
@@ -61,3 +63,34 @@ def test_a_cell_smaller_than_every_edge_changes_nothing():
     kept, kept_weights = thinned(mesh, weights, 1e-4)
     assert len(kept.faces) == len(mesh.faces)
     np.testing.assert_allclose(kept_weights.sum(), weights.sum())
+
+
+def test_triangles_without_a_shown_texel_go_and_no_other():
+    """A grid of squares over a texture of which only one part shows: that part stays whole."""
+    steps = np.linspace(0.0, 1.0, 33)
+    u, v = (axis.ravel() for axis in np.meshgrid(steps, steps))
+    corner = np.arange(33 * 33).reshape(33, 33)
+    a, b, c, d = (
+        corner[rows, columns].ravel()
+        for rows in (slice(0, -1), slice(1, None))
+        for columns in (slice(0, -1), slice(1, None))
+    )
+    texture = np.full((64, 64, 4), 255, np.uint8)
+    texture[..., 3] = 0
+    texture[20:40, 10:30, 3] = 255
+    surface = SurfaceMesh(
+        vertices=np.stack([u, v, np.zeros_like(u)], axis=1),
+        normals=np.tile([0.0, 0.0, 1.0], (len(u), 1)),
+        uv=np.stack([u, v], axis=1),
+        faces=np.concatenate([np.stack([a, b, d], 1), np.stack([a, d, c], 1)]),
+        texture=texture,
+    )
+    kept = without_clear(surface)
+    middle = surface.uv[surface.faces].mean(1) * 64
+    is_shown = texture[middle[:, 1].astype(int), middle[:, 0].astype(int), 3] > 0
+    left = {tuple(face) for face in kept.faces.tolist()}
+    assert {tuple(face) for face in surface.faces[is_shown].tolist()} <= left
+    far = (np.abs(middle - (20, 30)) > 16).any(1)
+    assert not {tuple(face) for face in surface.faces[far].tolist()} & left
+    whole = replace(surface, texture=texture[..., :3])
+    assert without_clear(whole) is whole

@@ -11,7 +11,7 @@ from pipelines.synthetic.renderers import device
 from pipelines.synthetic.renderers.mesh import Lighting, SurfaceMesh
 from pipelines.synthetic.renderers.opengl import OpenGLRenderer, View
 from pipelines.synthetic.renderers.projection import FAR_M, NEAR_M
-from pipelines.synthetic.truth import pixel_truth
+from pipelines.synthetic.truth import hidden_there, pixel_truth
 
 WIDTH, HEIGHT = 80, 60
 K = np.array([[70.0, 0.0, 38.0], [0.0, 75.0, 33.0], [0.0, 0.0, 1.0]])
@@ -309,3 +309,22 @@ def test_inner_sides_of_one_sided_surfaces_are_not_drawn():
         with _renderer([[replace(square, is_two_sided=is_two_sided)]]) as renderer:
             frame = renderer.render(_view((0.0, 1.0, eye_z)))
         assert (_instance(frame) == 1).any() == expected
+
+
+def test_hidden_is_what_lies_behind_all_four_pixels_around_its_place():
+    """Whole steps against plain geometry, places on pixel borders and outside included."""
+    rng = np.random.default_rng(4)
+    flow = rng.integers(-40 * 64, 40 * 64, (HEIGHT, WIDTH, 2)).astype(np.int16)
+    flow[::2] = flow[::2] // 32 * 32
+    there_m = rng.uniform(1.0, 9.0, (HEIGHT, WIDTH)).astype(np.float32)
+    inverse = (1.0 / rng.uniform(0.5, 12.0, (HEIGHT, WIDTH))).astype(np.float32)
+    hidden = hidden_there(flow, inverse, there_m)
+    for row, column in rng.integers((HEIGHT, WIDTH), size=(500, 2)):
+        x, y = np.array([column, row]) + 0.5 + flow[row, column] / 64
+        expected = not (0 <= x < WIDTH and 0 <= y < HEIGHT)
+        if not expected:
+            rows = np.clip([np.floor(y - 0.5), np.floor(y + 0.5)], 0, HEIGHT - 1).astype(int)
+            columns = np.clip([np.floor(x - 0.5), np.floor(x + 0.5)], 0, WIDTH - 1).astype(int)
+            farthest = (1.0 / there_m[np.ix_(rows, columns)]).min()
+            expected = inverse[row, column] * np.float32(1.002) < farthest
+        assert hidden[row, column] == expected
