@@ -7,6 +7,7 @@ writes labels.json and labels.html into OUT. A killed trial goes on where it was
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -40,6 +41,14 @@ SHOWN = (
     "plate_psnr_db", "camera_rotation_deg", "camera_ate_pct", "focal_error_pct", "within_1_sigma",
     "within_2_sigma",
 )  # fmt: skip
+UNFILTERED = IngestSettings(
+    min_clip_s=0.3,
+    min_motion=0.0,
+    max_sweep=math.inf,
+    max_blur=math.inf,
+    max_text_share=math.inf,
+)
+"""Every rendered clip is judged; which footage is worth keeping is another question."""
 SCORE_FLOORS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7)
 
 
@@ -67,7 +76,7 @@ def run_trial(root: Path, seeds: Sequence[int], scenes: SceneSettings) -> list[T
     for movie in movies:
         movie.parent.mkdir(exist_ok=True)
         movie.write_bytes(store.read(f"clips/{movie.stem}/{shards.VIDEO}"))
-    ingest(movies, store, IngestSettings(min_clip_s=0.3, fps=scenes.fps))
+    ingest(movies, store, replace(UNFILTERED, fps=scenes.fps))
     found: dict[str, str] = {}
     for result in read_results(store, "ingest"):
         for key in result.outputs:

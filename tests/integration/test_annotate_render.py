@@ -6,8 +6,8 @@ from models.body.model import BodyModel
 from orchestration.steps import evaluate_pairs
 from pipelines.annotate.clip import annotate_clips, ingested
 from pipelines.clip_files import clip_reader
-from pipelines.ingest.settings import IngestSettings
 from pipelines.ingest.stage import ingest
+from pipelines.label_trial import UNFILTERED
 from pipelines.report import ClipView
 from pipelines.synthetic.produce import render_clips
 from pipelines.synthetic.scene import SceneSettings, sample_scene
@@ -28,7 +28,7 @@ def annotated(tmp_path_factory):
     true = sample_scene(SEED, SCENE).clip_id
     movie = root / "movie.mp4"
     movie.write_bytes(store.read(f"clips/{true}/video.mp4"))
-    ingest([movie], store, IngestSettings(min_clip_s=0.3))
+    ingest([movie], store, UNFILTERED)
     accounts = annotate_clips(store)
     assert [(account.kept, account.inputs) for account in accounts] == [(1, 1)] * 7
     (found,) = ingested(store)
