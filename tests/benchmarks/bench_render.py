@@ -1,6 +1,6 @@
 """Where the CPU time of rendering goes, and whether memory stays flat.
 
-python tests/benchmarks/bench_render.py [--frames 33] [--clips 4] [--sizes 64 128 256] [--memory CLIPS]
+python tests/benchmarks/bench_render.py [--frames 33] [--clips 4] [--sizes 64 128] [--memory CLIPS]
 Times are CPU time of the whole process, the software driver's threads included.
 """
 
