@@ -111,6 +111,8 @@ def is_same(a: Sequence[str], b: Sequence[str]) -> bool:
 
     A resting camera sees the same room with other people in it: there the changes differ.
     """
+    if min(len(a), len(b)) < MIN_HASHES:
+        return False
     (bits_a, levels_a), (bits_b, levels_b) = _parse(a), _parse(b)
     least = max(MIN_HASHES, math.ceil(MIN_OVERLAP * min(len(a), len(b))))
     for shift in range(least - len(b), len(a) - least + 1):
