@@ -131,7 +131,7 @@ def _read_list(path: Path, licence: str, allowed: Sequence[str]) -> Iterator[Sou
     rows, columns = _read_rows(path)
     column = next((name for name in ("path", "url") if name in columns), None)
     if column is None:
-        raise ValueError(f"{path} must have a column named path or url, got {columns}")
+        raise ValueError(f"{path} must have a column named path, got {columns}; url is fine too")
     for row in rows:
         named = (row[column] or "").strip()
         uri = named if "://" in named else _uri(path.parent / named)
