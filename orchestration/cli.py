@@ -12,7 +12,17 @@ from typing import Annotated
 
 import typer
 
-from orchestration.commands.data import annotate, ingest, pack, publish, render, review, view
+from orchestration.commands.data import (
+    accept,
+    annotate,
+    ingest,
+    pack,
+    publish,
+    reject,
+    render,
+    review,
+    view,
+)
 from orchestration.commands.dataset import dataset_app
 from orchestration.commands.model import encode, evaluate_app, generate, train
 from orchestration.commands.output import Json, finish
@@ -68,7 +78,7 @@ def demo(
 
 COMMANDS = (
     doctor, render, ingest, annotate, pack, publish, train, encode, generate, review, view,
-    demo,
+    accept, reject, demo,
 )  # fmt: skip
 """In the order of --help, which is the order of the path."""
 

@@ -35,6 +35,8 @@ class Section:
     text: str = ""
     tables: Sequence[Table] = field(default_factory=tuple)
     figures: Sequence[Figure] = field(default_factory=tuple)
+    clip_id: str = ""
+    """Of a section about one clip, which a person may accept or reject on the page."""
 
 
 def picture(caption: str, pixels: Picture) -> Figure:

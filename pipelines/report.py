@@ -42,7 +42,7 @@ SMOOTHING = 25
 """Steps over which a training curve is averaged before it is drawn."""
 STAGES = (
     "render", "ingest", "people", "mask", "camera", "background", "points", "body", "quality",
-    "check", "pack", "encode",
+    "check", "review", "pack", "encode",
 )  # fmt: skip
 
 
@@ -120,7 +120,8 @@ class ClipView:
             picture("footage, fitted bodies, masks, background", self.sheet()),
             picture("camera and people from above", plot_camera_path(self.camera, self.bodies)),
         ]
-        return Section(title=title, text=text, tables=tables if numbers else (), figures=figures)
+        tables = tables if numbers else []
+        return Section(title=title, text=text, tables=tables, figures=figures, clip_id=clip.clip_id)
 
 
 def training_section(title: str, run: Path, text: str, numbers: Mapping[str, Any]) -> Section:
@@ -191,7 +192,11 @@ def write_review(store: Store, out: Path, limit: int, packed: str | None = None)
     sections = [_section(clip_id, read, body) for clip_id, read in islice(clips.items(), limit)]
     accounts = Section(title="accounts", tables=[account_table(store)])
     out.parent.mkdir(parents=True, exist_ok=True)
-    summary = [f"{len(clips)} labelled clips in {store.root}, {len(sections)} shown"]
+    summary = [
+        f"{len(clips)} labelled clips in {store.root}, {len(sections)} shown",
+        "j and k go from clip to clip, a accepts, r rejects; then download the decisions and run "
+        f"isa4d review --decide decisions.jsonl --root {store.root}",
+    ]
     out.write_text(render_page("isa4d review", summary, [accounts, *sections]))
     return len(sections), len(clips)
 

@@ -1,9 +1,10 @@
 """Commands that make and show clips, from footage and from seeds to a published version."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +18,9 @@ from orchestration.commands.output import (
     finish_stages,
     progress_of_bytes,
 )
+
+if TYPE_CHECKING:
+    from pipelines.decide import Decision
 
 
 def render(
@@ -239,6 +243,9 @@ def review(
         Path | None, typer.Option(help="Also a page of what rendered clips hold.")
     ] = None,
     shards: Annotated[str | None, typer.Option(help="Packed set, or NAME@VERSION.")] = None,
+    decide: Annotated[
+        Path | None, typer.Option(help="Store the decisions downloaded from a page, and end.")
+    ] = None,
     root: Root = "data",
     as_json: Json = False,
 ) -> None:
@@ -247,11 +254,15 @@ def review(
     Example: isa4d review --root data --out review.html --reel reel.mp4 --statistics numbers.html
     """
     from pipelines.clip_files import open_clips
+    from pipelines.decide import read_decisions
     from pipelines.reel import make_reel
     from pipelines.report import write_review
     from pipelines.statistics_page import make_statistics
     from storage_schemas.store import Store
 
+    if decide is not None:
+        _store_decisions(root, read_decisions(decide.read_text(), str(decide)), as_json)
+        return
     if reel is not None and reel.suffix != ".mp4":
         raise ValueError(f"--reel must end in .mp4, got {reel}")
     store, content = Store(root), dict[str, Any](page=str(out))
@@ -272,3 +283,46 @@ def review(
         lines.append(f"{found.numbers['clips']} rendered clips measured; {statistics}")
         content |= {"statistics": str(statistics), "numbers": found.numbers}
     finish("\n".join(lines), content, as_json)
+
+
+def accept(
+    clips: Annotated[list[str], typer.Argument(metavar="CLIP...", help="Clip ids.")],
+    why: Annotated[str, typer.Option(help="Kept with the decision.")] = "",
+    root: Root = "data",
+    as_json: Json = False,
+) -> None:
+    """Accept clips by hand; takes back an earlier rejection.
+
+    Example: isa4d accept 3fa9c0d2e1b84f7a9c6d5e4f3a2b1c0d --root data
+    """
+    from pipelines.decide import Decision
+
+    decisions = [Decision(clip_id=clip, decision="accept", why=why) for clip in clips]
+    _store_decisions(root, decisions, as_json)
+
+
+def reject(
+    clips: Annotated[list[str], typer.Argument(metavar="CLIP...", help="Clip ids.")],
+    why: Annotated[str, typer.Option(help="Kept with the decision.")] = "",
+    root: Root = "data",
+    as_json: Json = False,
+) -> None:
+    """Reject clips by hand: packing leaves them out as rejected_by_person.
+
+    Example: isa4d reject 3fa9c0d2e1b84f7a9c6d5e4f3a2b1c0d --why "two people in one track"
+    """
+    from pipelines.decide import Decision
+
+    decisions = [Decision(clip_id=clip, decision="reject", why=why) for clip in clips]
+    _store_decisions(root, decisions, as_json)
+
+
+def _store_decisions(root: str, decisions: Sequence["Decision"], as_json: bool) -> None:
+    from pipelines.decide import decide
+    from storage_schemas.store import Store
+
+    decide(Store(root), decisions)
+    accepted = sum(item.decision == "accept" for item in decisions)
+    rejected = len(decisions) - accepted
+    summary = f"{len(decisions)} decisions = {accepted} accepted + {rejected} rejected"
+    finish(summary, {"accepted": accepted, "rejected": rejected}, as_json)
