@@ -174,6 +174,9 @@ def pack(
     labels_apart: Annotated[
         bool, typer.Option("--labels-apart", help="Videos in own shards: relabel without them.")
     ] = False,
+    rendered_px: Annotated[
+        int, typer.Option(min=0, help="Rendered clips of this width only; 0: of any.")
+    ] = 0,
     root: Root = "data",
     workers: Workers = 0,
     as_json: Json = False,
@@ -188,7 +191,7 @@ def pack(
     from pipelines.pack import pack as pack_clips
     from storage_schemas.store import Store
 
-    settings = PackSettings(labels_apart=labels_apart)
+    settings = PackSettings(labels_apart=labels_apart, rendered_px=rendered_px)
     report = pack_clips(Store(root), name, settings=settings, workers=workers)
     finish(report.summary(), {"accounting": asdict(report.accounting)}, as_json)
     if report.accounting.failed:

@@ -267,9 +267,12 @@ def test_what_depends_on_other_bytes_is_out_of_date_and_says_why(tmp_path, works
         assert render() == 2  # nothing to do: nothing downstream is out of date
         materialize([dataset], instance, workspace)
         assert not stale_causes(definitions, instance, "trained_on_it")
-        config["synthetic_clips"]["config"]["num_frames"] = 3
+        config["synthetic_clips"]["config"]["size_px"] = 48
         assert render() == 0
-        materialize([dataset], instance, workspace)
+        assert not materialize([dataset], instance, workspace).success  # a seed in two sizes
+        assert not stale_causes(definitions, instance, "trained_on_it")
+        chosen = {"dataset": {"config": {"rendered_px": 48}}}
+        assert materialize([dataset], instance, workspace, config=chosen).success
         (cause,) = stale_causes(definitions, instance, "trained_on_it")
         assert cause.reason == "has a new dependency data version"
         assert cause.dependency.asset_key == dataset.key
