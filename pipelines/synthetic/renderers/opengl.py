@@ -232,7 +232,7 @@ class OpenGLRenderer:
             write_uniform(program, name, np.array(getattr(light, name)))
         write_uniform(program, "ambient_sh", light.ambient_sh.T)
         materials = np.zeros((MAX_MATERIALS, 2))
-        materials[: len(self._materials)] = self._materials
+        materials[: len(self._materials)] = np.reshape(self._materials, (-1, 2))
         write_uniform(program, "gloss_emission", materials.T)
         for thrower, unit in (("props", PROPS_SHADOW_UNIT), ("people", PEOPLE_SHADOW_UNIT)):
             matrix = self._shadow_matrices[unit]
