@@ -16,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from PIL import Image
 
 from pipelines.annotate.backends.mediapipe_pose import MediaPipePose
 from pipelines.annotate.backends.observation import Observation, Roi
@@ -25,7 +26,10 @@ os.environ.setdefault("YOLO_OFFLINE", "true")  # read once, when ultralytics is 
 
 from ultralytics.models.yolo.pose import PosePredictor
 from ultralytics.nn.tasks import PoseModel
-from ultralytics.utils import DEFAULT_CFG_DICT
+from ultralytics.utils import DEFAULT_CFG_DICT, patches
+
+# It puts its own there, which breaks on what is no picture.
+Image.open = patches._image_open  # pyright: ignore[reportPrivateUsage]
 
 LANDMARK_OF_COCO = np.array([0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28])
 """MediaPipe's number of each COCO keypoint: nose, eyes, ears, shoulders ... ankles."""

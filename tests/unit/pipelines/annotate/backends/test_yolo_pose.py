@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from pipelines.annotate.backends.torch_file import read_torch_file, tensors_of
 from pipelines.annotate.backends.yolo_pose import (
@@ -166,3 +167,7 @@ def test_the_package_is_loaded_only_when_asked_for():
     )
     root = Path(__file__).parents[5]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+def test_pictures_are_still_opened_by_pillow():
+    assert Image.open.__module__ == "PIL.Image"
