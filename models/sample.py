@@ -19,6 +19,8 @@ from storage_schemas.shards import BACKGROUND, BODY, CAMERA, CLIP, LATENT, MASK,
 
 STAND_IN_FOV_DEG = 50.0
 """Field of view along the longer side where no camera is known."""
+LICENSED = "smpl:"
+"""How labels name bodies of a user's SMPL file; the points here are of the free body."""
 OTHER_PERSON = 255
 """Mask label of people beyond `max_people`."""
 PEOPLE_FIELDS = (
@@ -102,6 +104,11 @@ class SampleReader:
             raise ValueError(f"body has {body.transl.shape[1]} frames, the clip {clip.num_frames}")
         if camera is not None and len(camera.K) != clip.num_frames:
             raise ValueError(f"camera has {len(camera.K)} frames, the clip {clip.num_frames}")
+        if self._surface is not None and body is not None and body.body_model.startswith(LICENSED):
+            raise ValueError(
+                f"the people are bodies of a licensed file ({body.body_model[:13]}), whose surface "
+                "training does not have; train on clips rendered without --body"
+            )
         return Labels(clip=clip, body=body, camera=camera, latent=latent)
 
     def window(self, labels: Labels, rng: np.random.Generator) -> Window:

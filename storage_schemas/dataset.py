@@ -212,7 +212,7 @@ def verify(store: Store, manifest: Manifest, advance: Advance | None = None) -> 
     if wrong:
         raise ValueError(
             f"{len(wrong)} of {len(manifest.shards)} shards of {manifest.reference} are not as "
-            f"published; {wrong[0]}; pack again and republish"
+            f"published; {wrong[0]}; delete them, pack again and republish"
         )
     if manifest.catalogue:
         listed = len(read_catalogue(store, manifest))
@@ -272,7 +272,9 @@ def _checked_path(store: Store, shard: ShardEntry) -> Path:
     except FileNotFoundError:
         found, path = "nothing", Path()
     if found != shard.sha256:
-        raise ValueError(f"{key} must hold {shard.sha256}, got {found}; pack again and republish")
+        raise ValueError(
+            f"{key} must hold {shard.sha256}, got {found}; delete it, pack again and republish"
+        )
     return path
 
 

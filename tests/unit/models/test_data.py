@@ -1,16 +1,19 @@
 """Laws of the loader: order, draws, resume, substitution, and the geometry of crops."""
 
+from dataclasses import fields, replace
 from itertools import islice
 
 import numpy as np
 import pytest
 import torch
 
-from models.clip_index import find_shards, index_clips
+from models.clip_index import ClipEntry, find_shards, index_clips
 from models.data import Batch, ClipDataset, ClipLoader, epoch_order
 from models.geometry import project
+from models.sample import SampleReader
 from models.window import ClipSettings, Window, crop_camera, crop_labels, crop_video, place_crop
-from storage_schemas.shards import index_shard
+from storage_schemas.body import BodyTracks
+from storage_schemas.shards import BODY, index_shard
 
 SETTINGS = ClipSettings(num_frames=5, size_px=32)
 
@@ -198,3 +201,18 @@ def test_crop_is_a_square_inside_the_image(box, size, fill, expected):
 def test_folder_without_shards_says_what_to_do(tmp_path):
     with pytest.raises(ValueError, match="isa4d pack"):
         find_shards(tmp_path)
+
+
+def test_bodies_of_a_licensed_file_are_not_posed_as_the_free_body(tmp_path, write_toy_shard):
+    (entry, *_) = index_clips([write_toy_shard(tmp_path / "a.tar", count=1)])
+
+    class Licensed(ClipEntry):
+        def read(self, names):
+            data = super().read(names)
+            body = BodyTracks.from_npz(data[BODY])
+            return data | {BODY: replace(body, body_model="smpl:0123").to_npz()}
+
+    licensed = Licensed(**{f.name: getattr(entry, f.name) for f in fields(entry)})
+    assert SampleReader(ClipSettings()).read_labels(licensed).body is not None
+    with pytest.raises(ValueError, match="bodies of a licensed file"):
+        SampleReader(ClipSettings(num_points=4)).read_labels(licensed)
